@@ -1,0 +1,57 @@
+"""What a checkpoint declares about text length and pooling (sentence-transformers' files and the model's config)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from compiler.errors import CheckpointError
+from compiler.records import Pooling
+
+MODES: dict[str, Literal["mean", "cls", "last"]] = {
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_lasttoken": "last",
+}
+
+
+def pooling(folder: Path) -> Pooling:
+    """How the checkpoint makes one vector of a text; the mean, not normalized, when it declares nothing.
+
+    Raises:
+        CheckpointError: it declares a pooling that the runtime does not have.
+    """
+    if not (folder / "modules.json").exists():
+        return Pooling(mode="mean", normalize=False)
+    modules = json.loads((folder / "modules.json").read_bytes())
+    kinds = {module["type"].rsplit(".", 1)[-1]: folder / module["path"] for module in modules}
+    mode: Literal["mean", "cls", "last"] = "mean"
+    if "Pooling" in kinds and (kinds["Pooling"] / "config.json").exists():
+        declared = json.loads((kinds["Pooling"] / "config.json").read_bytes())
+        flags = [name for name, on in declared.items() if name.startswith("pooling_mode_") and on is True]
+        if len(flags) != 1 or flags[0] not in MODES:
+            raise CheckpointError(
+                f"{kinds['Pooling']}: this pooling is not supported",
+                found=", ".join(flags) or "none",
+                expected=" or ".join(MODES),
+            )
+        mode = MODES[flags[0]]
+    return Pooling(mode=mode, normalize="Normalize" in kinds, max_length=_declared_length(folder))
+
+
+def context_length(folder: Path, config: Any) -> int:
+    """Most tokens the model takes: positions in its config, less those that padding reserves (RoBERTa)."""
+    limit = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 0
+    if not limit:
+        raise CheckpointError(f"{folder}: the configuration states no maximum length", expected="max_position_embeddings")
+    offset = config.pad_token_id + 1 if config.model_type in OFFSET_POSITIONS else 0
+    return int(limit) - offset
+
+
+OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert"}
+
+
+def _declared_length(folder: Path) -> int | None:
+    path = folder / "sentence_bert_config.json"
+    return json.loads(path.read_bytes()).get("max_seq_length") if path.exists() else None

@@ -1,0 +1,268 @@
+"""Find a checkpoint's files and vet them before anything large is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compiler.errors import CheckpointError, UsageError, did_you_mean
+from compiler.records import Source
+from compiler.tasks import TASKS
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w-][\w.-]*")
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+WANTED = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors", "*/config.json")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A vetted checkpoint. `folder` has config.json and safetensors weights, whatever the source looked like."""
+
+    source: Source
+    folder: Path
+    task: str
+    config: dict[str, Any]
+
+    @property
+    def architecture(self) -> str:
+        return str((self.config.get("architectures") or [self.config["model_type"]])[0])
+
+
+def resolve(
+    model: str, *, task: str | None = None, revision: str | None = None, allow_pickle: bool = False, cache: Path
+) -> Checkpoint:
+    """Turn what the user named into a vetted checkpoint.
+
+    Args:
+        model: a folder, a `.gguf` file, or a hub id.
+        task: one of `tasks.TASKS` or a synonym Optimum knows; None infers it from the architecture.
+        revision: branch, tag or commit; for hub ids only.
+        allow_pickle: accept pickle weights, which can run code when they are read.
+        cache: where a GGUF or pickle checkpoint is written as safetensors, once.
+
+    Raises:
+        CheckpointError: it cannot be found, is damaged, has no tokenizer or an unknown architecture.
+        UsageError: the task is unknown, or the model does not have it.
+    """
+    wanted = canonical_task(task) if task else None
+    path = Path(model).expanduser()
+    if path.is_file():
+        if path.suffix != ".gguf":
+            raise CheckpointError(
+                f"{path}: not a checkpoint",
+                found=f"a {path.suffix or 'suffixless'} file",
+                expected="a folder, a .gguf file or a hub id",
+                action="name the folder that holds config.json and model.safetensors",
+            )
+        source, folder = _gguf(path, model, cache)
+    elif path.is_dir():
+        folder = path.resolve()
+        source = Source(kind="folder", location=model, digest=_digest(folder))
+    else:
+        folder, commit = _hub(model, revision, allow_pickle)
+        source = Source(kind="hub", location=model, digest=_digest(folder), revision=commit)
+    if revision and source.kind != "hub":
+        raise UsageError("--revision", found=f"a local {source.kind}", expected="a hub id", action="drop --revision")
+
+    config = _config(folder, model)
+    _require_tokenizer(folder, model)
+    if not list(folder.glob("*.safetensors")):
+        folder = _from_pickle(folder, model, source, allow_pickle, cache)
+    for weights in sorted(folder.glob("*.safetensors")):
+        check_safetensors(weights)
+    _require_shards(folder, model)
+    return Checkpoint(source=source, folder=folder, task=wanted or _infer_task(folder, config, model), config=config)
+
+
+def canonical_task(task: str) -> str:
+    """Our name for a task or one of Optimum's synonyms. Raises UsageError."""
+    if task in TASKS:
+        return task
+    from optimum.exporters.tasks import TasksManager
+
+    name = str(TasksManager.map_from_synonym(task))
+    if name not in TASKS:
+        raise UsageError(
+            f'task "{task}" is unknown', expected=", ".join(TASKS), action=did_you_mean(task, TASKS) or "choose one"
+        )
+    return name
+
+
+def check_safetensors(path: Path) -> None:
+    """Refuse a file whose header and size disagree (cut short, or not safetensors at all)."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(8)
+        length = struct.unpack("<Q", head)[0] if len(head) == 8 else size
+        if length > size - 8:
+            raise CheckpointError(
+                f"{path}: not a complete safetensors file",
+                found=f"{size} bytes, header of {length} bytes announced",
+                action="download it again",
+            )
+        try:
+            header = json.loads(file.read(length))
+            ends = [int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(
+                f"{path}: the safetensors header is damaged", found=str(error), action="download it again"
+            ) from error
+    expected = 8 + length + max(ends, default=0)
+    if size != expected:
+        raise CheckpointError(
+            f"{path}: the file is {'cut short' if size < expected else 'longer than its header says'}",
+            found=f"{size} bytes",
+            expected=f"{expected} bytes",
+            action="download it again",
+        )
+
+
+def _digest(folder: Path) -> str:
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.suffix in {".safetensors", ".json", ".txt", ".model", ".jinja", ".bin", ".pt", ".pth"}:
+            total.update(str(path.relative_to(folder)).encode() + b"\0" + _file_digest(path).encode())
+    return total.hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _gguf(path: Path, location: str, cache: Path) -> tuple[Source, Path]:
+    with path.open("rb") as file:
+        magic = file.read(4)
+    if magic != b"GGUF":
+        raise CheckpointError(f"{path}: not a GGUF file", found=f"it starts with {magic!r}", expected="b'GGUF'")
+    from compiler.checkpoint.gguf import materialize
+
+    digest = _file_digest(path)
+    return Source(kind="gguf", location=location, digest=digest), materialize(path, cache / "checkpoint" / digest[:32])
+
+
+def _hub(model: str, revision: str | None, allow_pickle: bool) -> tuple[Path, str]:
+    if not HUB_ID.fullmatch(model):
+        raise CheckpointError(
+            f"{model}: no such file or folder", expected="a folder, a .gguf file or a hub id", action="check the path"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    patterns = [*WANTED, *(PICKLES if allow_pickle else ())]
+    try:
+        folder = Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
+    except LocalEntryNotFoundError as error:
+        raise CheckpointError(
+            f'"{model}" is neither a file or folder here nor in the local hub cache',
+            found="no copy in the cache, and the hub was not reached (offline mode, or no network)",
+            action="check the spelling of the path, or run once with network and without HF_HUB_OFFLINE",
+        ) from error
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise CheckpointError(
+            f'the hub did not give "{model}"' + (f" at revision {revision}" if revision else ""),
+            found=str(error).strip().splitlines()[0],
+            action="check the name, the revision and your access token (HF_TOKEN)",
+        ) from error
+    return folder, folder.name
+
+
+def _config(folder: Path, model: str) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.exists():
+        raise CheckpointError(
+            f"{model}: no config.json",
+            found=_listing(folder),
+            expected="a Hugging Face model folder: config.json, model.safetensors, tokenizer.json",
+            action="save it with save_pretrained of transformers",
+        )
+    try:
+        config = json.loads(path.read_bytes())
+        model_type = str(config["model_type"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: not a model configuration", found=repr(error)) from error
+    from transformers import CONFIG_MAPPING
+
+    if model_type not in CONFIG_MAPPING:
+        remote = " (it brings code of its own, which is never run)" if config.get("auto_map") else ""
+        raise CheckpointError(
+            f'{model}: architecture "{model_type}" is unknown{remote}',
+            expected="a model type that the installed transformers knows",
+            action=did_you_mean(model_type, CONFIG_MAPPING.keys()) or "update transformers",
+        )
+    return dict(config)
+
+
+def _require_tokenizer(folder: Path, model: str) -> None:
+    if not any((folder / name).exists() for name in ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model")):
+        raise CheckpointError(
+            f"{model}: no tokenizer",
+            found=_listing(folder),
+            expected="tokenizer.json (or vocab.txt, vocab.json with merges.txt, a sentencepiece model)",
+            action="save the tokenizer into the folder with save_pretrained",
+        )
+
+
+def _from_pickle(folder: Path, model: str, source: Source, allow_pickle: bool, cache: Path) -> Path:
+    pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+    if not pickles:
+        raise CheckpointError(
+            f"{model}: no weights",
+            found=_listing(folder),
+            expected="model.safetensors (or shards with an index)",
+            action="download or save the weights into the folder",
+        )
+    if not allow_pickle:
+        raise CheckpointError(
+            f"{model}: only pickle weights",
+            found=", ".join(pickles),
+            expected="safetensors; reading a pickle can run code hidden in it",
+            action="convert it with save_pretrained, or pass --allow-pickle if you trust its author",
+        )
+    from compiler.checkpoint.load import resave
+
+    return resave(folder, cache / "checkpoint" / source.digest[:32])
+
+
+def _require_shards(folder: Path, model: str) -> None:
+    index = folder / "model.safetensors.index.json"
+    if not index.exists():
+        return
+    missing = sorted({name for name in json.loads(index.read_bytes())["weight_map"].values() if not (folder / name).exists()})
+    if missing:
+        raise CheckpointError(
+            f"{model}: {len(missing)} weight shard(s) missing", found=", ".join(missing[:3]), action="download them"
+        )
+
+
+def _infer_task(folder: Path, config: dict[str, Any], model: str) -> str:
+    if (folder / "modules.json").exists():
+        return "feature-extraction"
+    import transformers
+    from optimum.exporters.tasks import TasksManager
+
+    names = config.get("architectures") or []
+    known = getattr(transformers, names[0], None) if names else None
+    if known is None:
+        return "feature-extraction"
+    try:
+        task = str(TasksManager.infer_task_from_model(known))
+    except (ValueError, KeyError):
+        task = "feature-extraction"
+    if task not in TASKS:
+        raise UsageError(
+            f'{model}: {names[0]} is made for "{task}", which cannot be compiled yet',
+            expected=", ".join(TASKS),
+            action="choose one with --task if the model has it",
+        )
+    return task
+
+
+def _listing(folder: Path) -> str:
+    names = sorted(path.name for path in folder.iterdir())
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "an empty folder"

@@ -1,0 +1,95 @@
+"""Engines: what runs a lowered model. One module each behind one Protocol, and a literal table.
+
+A module is imported only when its engine is asked for; a missing wheel is an `EngineUnavailableError` that names the
+command which installs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+
+from compiler.errors import EngineUnavailableError, UsageError, did_you_mean
+from compiler.records import Built, CacheShape, EngineOptions, Optimized, Placement
+
+Feeds = dict[str, np.ndarray]
+
+
+class Decoding(Protocol):
+    """A generation in progress: a key/value cache of fixed capacity that lives in the engine's own memory.
+
+    Rows are padded on the right; every row has its own length. The first call is the prompt.
+    """
+
+    capacity: int
+
+    def step(self, input_ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Append tokens and give the logits after each row's last real token.
+
+        Args:
+            input_ids: (batch, sequence) int64. After the first call, sequence is 1, or any length when batch is 1.
+            lengths: (batch,) int64, tokens that each row has in total after this call.
+
+        Returns:
+            (batch, vocabulary) float32, valid until the next call.
+        """
+        ...
+
+
+class Session(Protocol):
+    """A loaded engine. `run` is safe to call from several threads at once."""
+
+    def run(self, feeds: Feeds) -> Feeds: ...
+
+    def decode(self, cache: CacheShape, batch: int, capacity: int) -> Decoding:
+        """Start a generation for `batch` rows of at most `capacity` tokens each (prompt and answer)."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Engine(Protocol):
+    name: str
+
+    def version(self) -> str: ...
+
+    def why_unavailable(self) -> str | None:
+        """None when it can run here, otherwise the reason and the command that installs it."""
+        ...
+
+    def build(self, optimized: Optimized, folder: Path, out: Path, options: EngineOptions) -> Built:
+        """Compile `folder / optimized.model` into `out`. Raises EngineError."""
+        ...
+
+    def open(self, model: Path, options: EngineOptions) -> Session:
+        """Load an engine file. Raises EngineError."""
+        ...
+
+    def describe(self, model: Path, options: EngineOptions, feeds: Feeds) -> tuple[Placement, ...]:
+        """What really runs: every node's operator, device and precision, from one profiled call."""
+        ...
+
+
+ENGINES: dict[str, str] = {
+    "onnxruntime-cpu": "compiler.engines.onnxruntime_cpu",
+}
+
+
+def engine(name: str) -> Engine:
+    """The engine of that name, ready to use.
+
+    Raises:
+        UsageError: no engine has this name.
+        EngineUnavailableError: its wheel or its hardware is missing here.
+    """
+    if name not in ENGINES:
+        raise UsageError(
+            f'engine "{name}" is unknown', expected=", ".join(ENGINES), action=did_you_mean(name, ENGINES)
+        )
+    module = cast("Engine", importlib.import_module(ENGINES[name]))
+    if reason := module.why_unavailable():
+        raise EngineUnavailableError(f'engine "{name}" is not available here', found=reason)
+    return module

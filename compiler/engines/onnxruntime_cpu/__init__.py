@@ -1,0 +1,62 @@
+"""ONNX Runtime on the CPU.
+
+The model file is ONNX itself: the engine optimizes it further whenever it is opened, for the CPU it finds.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from compiler.engines import Feeds, Session
+from compiler.records import Built, EngineOptions, Optimized, Placement
+
+name = "onnxruntime-cpu"
+
+
+def version() -> str:
+    import onnxruntime
+
+    return str(onnxruntime.__version__)
+
+
+def why_unavailable() -> str | None:
+    """None when onnxruntime can be imported, otherwise why not and the command that installs it."""
+    try:
+        importlib.import_module("onnxruntime")
+    except ImportError as error:
+        return f"{error}; install it with: pip install onnxruntime"
+    return None
+
+
+def open(model: Path, options: EngineOptions) -> Session:
+    """Load an ONNX file for any number of concurrent callers.
+
+    Raises:
+        EngineError: ONNX Runtime refuses the model; the message holds its reason.
+    """
+    from compiler.engines.onnxruntime_cpu.session import OnnxRuntimeSession
+
+    return OnnxRuntimeSession(model, options)
+
+
+def describe(model: Path, options: EngineOptions, feeds: Feeds) -> tuple[Placement, ...]:
+    """Which kernel every node really ran with, from one profiled call.
+
+    Raises:
+        EngineError: the model cannot be opened or run.
+    """
+    from compiler.engines.onnxruntime_cpu.placement import describe
+
+    return describe(model, options, feeds)
+
+
+def build(optimized: Optimized, folder: Path, out: Path, options: EngineOptions) -> Built:
+    """Copy `folder / optimized.model` with its external data into `out`, open it and run it once.
+
+    Raises:
+        EngineError: ONNX Runtime cannot open or run the model; the message holds its reason.
+    """
+    from compiler.engines.onnxruntime_cpu.build import build
+
+    return build(optimized, folder, out, options)

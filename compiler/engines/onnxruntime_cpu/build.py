@@ -1,0 +1,72 @@
+"""Make an engine folder: the model's files, opened once and described."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from compiler.engines import Feeds
+from compiler.engines.onnxruntime_cpu.placement import describe
+from compiler.engines.onnxruntime_cpu.session import explained
+from compiler.errors import EngineError
+from compiler.records import Built, EngineOptions, Optimized, Tensor
+
+_DIMS = {"batch": 1, "sequence": 32, "kept": 1}
+_DECODER_DIMS = {"batch": 1, "sequence": 1, "kept": 1, "past_sequence": 32, "total_sequence": 33}
+
+
+def build(optimized: Optimized, folder: Path, out: Path, options: EngineOptions) -> Built:
+    started = time.perf_counter()
+    files = [optimized.model, *_weight_files(folder / optimized.model)]
+    for file in files:
+        (out / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / file, out / file)
+    model = out / optimized.model
+    return Built(
+        engine="onnxruntime-cpu",
+        engine_version=str(onnxruntime.__version__),
+        model=optimized.model,
+        files=tuple(files),
+        options=options,
+        placement=describe(model, options, sample_feeds(optimized)),
+        seconds=round(time.perf_counter() - started, 3),
+    )
+
+
+def sample_feeds(optimized: Optimized) -> Feeds:
+    """One small call: 32 tokens for an encoder, one more token after 32 for a decoder."""
+    dims = dict(_DECODER_DIMS if optimized.cache else _DIMS)
+    return {tensor.name: _sample(tensor, dims) for tensor in optimized.inputs}
+
+
+def _sample(tensor: Tensor, dims: dict[str, int]) -> np.ndarray:
+    try:
+        shape = [dims[dim] if isinstance(dim, str) else dim for dim in tensor.shape]
+    except KeyError as error:
+        raise EngineError(
+            f'input "{tensor.name}": unknown dim {error}', found=str(tensor.shape), expected=", ".join(dims)
+        ) from error
+    match tensor.name:
+        case "attention_mask":
+            return np.ones(shape, tensor.dtype)
+        case "position_ids":
+            first = dims.get("past_sequence", 0)
+            return np.broadcast_to(np.arange(first, first + shape[-1], dtype=tensor.dtype), shape).copy()
+        case _:
+            return np.zeros(shape, tensor.dtype)
+
+
+def _weight_files(model: Path) -> list[str]:
+    """External data files of an ONNX model, relative to its folder."""
+    import onnx
+
+    with explained(f"cannot read {model}"):
+        graph = onnx.load(str(model), load_external_data=False).graph
+    locations = {
+        entry.value for tensor in graph.initializer for entry in tensor.external_data if entry.key == "location"
+    }
+    return sorted(locations)

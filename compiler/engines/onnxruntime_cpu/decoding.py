@@ -1,0 +1,143 @@
+"""Generation with the key/value cache in ONNX Runtime's memory.
+
+A step binds only what changes. Both layouts of `CacheShape` give the same answers; "shared" writes new keys and
+values in place, "concatenated" copies the whole cache every step.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from onnxruntime import OrtValue
+
+from compiler.errors import ContextError, EngineError
+from compiler.records import CacheShape
+
+LOGITS = "logits"
+
+
+class _Decoding(ABC):
+    """What both layouts share: the step, with the feeds left to them."""
+
+    def __init__(self, native: Any, cache: CacheShape, batch: int, capacity: int) -> None:
+        self.capacity = capacity
+        self._native = native
+        self._cache = cache
+        self._batch = batch
+        self._lengths = np.zeros(batch, np.int64)
+        self._inputs = {each.name for each in native.get_inputs()}
+        self._binding = native.io_binding()
+        self._bound: dict[str, np.ndarray] = {}
+        self._vocabulary = _vocabulary(native)
+
+    def step(self, input_ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """See `compiler.engines.Decoding.step`.
+
+        Raises:
+            ContextError: a row would grow beyond the capacity.
+            EngineError: the model fails.
+        """
+        if (longest := int(lengths.max())) > self.capacity:
+            raise ContextError("the cache is full", found=f"{longest} tokens", expected=f"at most {self.capacity}")
+        sequence = input_ids.shape[1]
+        last = np.maximum(lengths - self._lengths, 1) - 1  # of the new tokens, the row's last real one
+        self._bind("input_ids", np.ascontiguousarray(input_ids, np.int64))
+        self._bind("attention_mask", self._mask(sequence, lengths))
+        if "position_ids" in self._inputs:
+            first = np.minimum(self._lengths, lengths - 1)  # a finished row repeats its last position
+            self._bind("position_ids", first[:, None] + np.arange(sequence))
+        selects = "logits_positions" in self._inputs
+        if selects:
+            self._bind("logits_positions", last[:, None])
+        logits = self._logits(1 if selects else sequence)
+        self._run()
+        self._lengths = np.array(lengths, np.int64)
+        return logits[:, 0] if selects else logits[np.arange(self._batch), last]
+
+    @abstractmethod
+    def _mask(self, sequence: int, lengths: np.ndarray) -> np.ndarray:
+        """The attention mask (batch, columns) int64 of this step."""
+
+    def _run(self) -> None:
+        from compiler.engines.onnxruntime_cpu.session import NATIVE_ERRORS
+
+        try:
+            self._native.run_with_iobinding(self._binding)
+        except NATIVE_ERRORS as error:
+            raise EngineError("ONNX Runtime failed while generating", found=str(error).strip()) from error
+
+    def _bind(self, name: str, array: np.ndarray) -> None:
+        """Bind an input to `array`'s memory, which lives until the name is bound again."""
+        self._binding.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(array))
+        self._bound[name] = array
+
+    def _logits(self, kept: int) -> np.ndarray:
+        """The bound output (batch, kept, vocabulary) float32."""
+        shape = (self._batch, kept, self._vocabulary)
+        if LOGITS not in self._bound or self._bound[LOGITS].shape != shape:
+            self._bound[LOGITS] = np.empty(shape, np.float32)
+            self._binding.bind_ortvalue_output(LOGITS, OrtValue.ortvalue_from_numpy(self._bound[LOGITS]))
+        return self._bound[LOGITS]
+
+
+class SharedDecoding(_Decoding):
+    """One buffer per layer, key and value, of (batch, kv_heads, capacity, head_dim), written in place."""
+
+    def __init__(self, native: Any, cache: CacheShape, batch: int, capacity: int) -> None:
+        super().__init__(native, cache, batch, capacity)
+        shape = (batch, cache.kv_heads, capacity, cache.head_dim)
+        for past, present in _cache_names(cache):
+            self._bound[past] = np.zeros(shape, np.float32)
+            buffer = OrtValue.ortvalue_from_numpy(self._bound[past])
+            self._binding.bind_ortvalue_input(past, buffer)
+            self._binding.bind_ortvalue_output(present, buffer)
+
+    def _mask(self, sequence: int, lengths: np.ndarray) -> np.ndarray:
+        prompt = not self._lengths.any()
+        width = sequence if prompt else int(lengths.max())
+        return (np.arange(width) < lengths[:, None]).astype(np.int64)
+
+
+class ConcatenatedDecoding(_Decoding):
+    """`present` of one step is `past` of the next; padding stays in the cache as columns that the mask leaves out."""
+
+    def __init__(self, native: Any, cache: CacheShape, batch: int, capacity: int) -> None:
+        super().__init__(native, cache, batch, capacity)
+        self._real = np.zeros((batch, 0), np.int64)
+        self._names = _cache_names(cache)
+        self._past = np.zeros((batch, cache.kv_heads, 0, cache.head_dim), np.float32)
+        empty = OrtValue.ortvalue_from_numpy(self._past)
+        for past, _ in self._names:
+            self._binding.bind_ortvalue_input(past, empty)
+
+    def _mask(self, sequence: int, lengths: np.ndarray) -> np.ndarray:
+        new = np.arange(sequence) < (lengths - self._lengths)[:, None]
+        self._real = np.concatenate([self._real, new.astype(np.int64)], axis=1)
+        return self._real
+
+    def _run(self) -> None:
+        for _, present in self._names:
+            self._binding.bind_output(present)
+        super()._run()
+        values = dict(zip(self._binding.get_output_names(), self._binding.get_outputs(), strict=True))
+        for past, present in self._names:
+            self._binding.bind_ortvalue_input(past, values[present])
+
+
+def _cache_names(cache: CacheShape) -> list[tuple[str, str]]:
+    return [
+        (f"past_key_values.{layer}.{part}", f"present.{layer}.{part}")
+        for layer in range(cache.layers)
+        for part in ("key", "value")
+    ]
+
+
+def _vocabulary(native: Any) -> int:
+    shape = next((each.shape for each in native.get_outputs() if each.name == LOGITS), None)
+    if not shape or not isinstance(shape[-1], int):
+        raise EngineError(
+            "this model cannot generate", found=f"{LOGITS}: {shape}", expected=f"an output {LOGITS} (..., vocabulary)"
+        )
+    return shape[-1]

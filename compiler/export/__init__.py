@@ -1,0 +1,108 @@
+"""export: checkpoint -> portable model.
+
+One standard ONNX graph per checkpoint and task, traced once: attention, norms and rotary embeddings are single nodes,
+equal axes share one name, a decoder's graph serves prompt and continuation alike, and every node knows the module it
+came from. Nothing in it knows the hardware.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from compiler import records
+from compiler.checkpoint import Checkpoint, load_model, load_tokenizer
+from compiler.checkpoint.pooling import context_length, pooling
+from compiler.errors import CheckpointError
+from compiler.export import portable
+from compiler.export.graph_inputs import signature
+from compiler.export.trace import trace
+from compiler.records import Exported, Tensor
+from compiler.tasks import TASKS
+
+RECORD = "exported.json"
+CARRIED = ("config.json", "generation_config.json", "chat_template.jinja", "special_tokens_map.json")
+
+
+def export(checkpoint: Checkpoint, out: Path) -> Exported:
+    """Write the portable model, its tokenizer and configuration, and `exported.json` into the folder `out`.
+
+    Raises:
+        CheckpointError: weights or tokenizer cannot be loaded, or do not fit each other.
+        ExportError: the model cannot be traced or the graph is not valid.
+    """
+    started = time.perf_counter()
+    model = load_model(checkpoint.folder, checkpoint.task)
+    vocabulary = _carry_text_files(checkpoint, model, out)
+    traced = signature(model, checkpoint.task)
+    length = context_length(checkpoint.folder, model.config)
+    graph = trace(model, traced, length)
+    portable.tidy(graph, traced)
+    portable.save(graph, out)
+    exported = Exported(
+        source=checkpoint.source,
+        task=checkpoint.task,
+        kind=TASKS[checkpoint.task].kind,
+        architecture=type(model).__name__,
+        model_type=model.config.model_type,
+        model=portable.MODEL,
+        opset=graph.opset_imports[""],
+        inputs=tuple(_tensor(value) for value in graph.graph.inputs),
+        outputs=tuple(_tensor(value) for value in graph.graph.outputs),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        context_length=length,
+        vocabulary=vocabulary,
+        seconds=time.perf_counter() - started,
+        versions=versions(),
+        cache=traced.cache,
+        pooling=pooling(checkpoint.folder) if checkpoint.task == "feature-extraction" else None,
+    )
+    records.save(exported, out / RECORD)
+    return exported
+
+
+def versions() -> dict[str, str]:
+    """What traced it: Python and every package that decides the graph."""
+    names = ("transformer-compiler", "torch", "transformers", "onnx", "onnx-ir", "onnxscript", "tokenizers")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def _carry_text_files(checkpoint: Checkpoint, model: Any, out: Path) -> int:
+    """Copy configuration, save the tokenizer as tokenizer.json; gives the vocabulary's size."""
+    tokenizer = load_tokenizer(checkpoint.folder)
+    if not getattr(tokenizer, "is_fast", False):
+        raise CheckpointError(
+            f"{checkpoint.source.location}: this tokenizer has no tokenizer.json form",
+            found=type(tokenizer).__name__,
+            action="use a checkpoint with a fast tokenizer",
+        )
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise CheckpointError(
+            f"{checkpoint.source.location}: tokenizer and model do not belong together",
+            found=f"{len(tokenizer)} tokens in the tokenizer, {rows} rows in the embedding",
+            action="use the tokenizer that the model was trained with",
+        )
+    tokenizer.save_pretrained(out)
+    model.config.save_pretrained(out)
+    for name in CARRIED:
+        if (checkpoint.folder / name).exists() and not (out / name).exists():
+            shutil.copyfile(checkpoint.folder / name, out / name)
+    kept = {*CARRIED, "tokenizer.json", "tokenizer_config.json"}
+    for path in out.iterdir():
+        if path.name not in kept:
+            path.unlink()
+    config = json.loads((out / "tokenizer_config.json").read_bytes())
+    config.pop("name_or_path", None)
+    (out / "tokenizer_config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return len(tokenizer)
+
+
+def _tensor(value: Any) -> Tensor:
+    shape = tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape)
+    return Tensor(name=value.name, dtype=str(value.dtype.numpy()), shape=shape)

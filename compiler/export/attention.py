@@ -1,0 +1,100 @@
+"""Attention kept whole: what transformers calls while the model is traced.
+
+Models that route attention through `AttentionInterface` then show one standard `Attention` node a layer, with grouped
+key/value heads as they are, and one boolean mask for the whole model.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import bidirectional_mask_function, causal_mask_function, sdpa_mask
+
+NAME = "portable"
+OPSET = 23
+
+
+def attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    softcap: float | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Emit ONNX `Attention` (opset 23).
+
+    Args:
+        query: (batch, heads, sequence, head_dim).
+        key, value: (batch, kv_heads, total, head_dim), the cache included.
+        attention_mask: (batch, 1, sequence | 1, total) bool, True where a key may be seen.
+
+    Returns:
+        (batch, sequence, heads, head_dim), and None for the weights.
+    """
+    inputs = [query, key, value]
+    if attention_mask is not None:
+        inputs.append(attention_mask)
+    attributes: dict[str, Any] = {}
+    if scaling is not None:
+        attributes["scale"] = float(scaling)
+    if softcap:
+        attributes["softcap"] = float(softcap)
+    output = torch.onnx.ops.symbolic(
+        "Attention",
+        inputs,
+        attributes,
+        dtype=query.dtype,
+        shape=(*query.shape[:3], value.shape[-1]),
+        version=OPSET,
+    )
+    return output.transpose(1, 2), None
+
+
+def mask(
+    *,
+    q_length: int,
+    kv_length: int,
+    q_offset: int | torch.Tensor = 0,
+    kv_offset: int = 0,
+    mask_function: Any = causal_mask_function,
+    attention_mask: torch.Tensor | None = None,
+    device: torch.device | str = "cpu",
+    **rest: Any,
+) -> torch.Tensor:
+    """The boolean mask (batch, 1, sequence | 1, total), in as few operators as its kind allows.
+
+    Padding alone and causal with padding are written out; any other kind (windows, chunks, prefixes) is built by
+    transformers itself.
+    """
+    padding = None if attention_mask is None else attention_mask[:, None, None, :].to(torch.bool)
+    whole = kv_offset == 0 and padding is not None
+    if whole and mask_function is bidirectional_mask_function:
+        return padding
+    if whole and mask_function is causal_mask_function:
+        rows = torch.arange(q_length, device=device)[:, None] + q_offset
+        columns = torch.arange(kv_length, device=device)[None, :]
+        return (columns <= rows)[None, None] & padding
+    rest.update(allow_is_causal_skip=False, allow_is_bidirectional_skip=False)
+    built = sdpa_mask(
+        q_length=q_length,
+        kv_length=kv_length,
+        q_offset=q_offset,
+        kv_offset=kv_offset,
+        mask_function=mask_function,
+        attention_mask=attention_mask,
+        device=device,
+        **rest,
+    )
+    assert built is not None
+    return built
+
+
+def register() -> None:
+    """Make `model.set_attn_implementation(NAME)` known to transformers. Harmless when repeated."""
+    AttentionInterface.register(NAME, attention)
+    AttentionMaskInterface.register(NAME, mask)

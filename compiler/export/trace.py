@@ -1,0 +1,82 @@
+"""torch -> ONNX: trace the wrapped model with named dims."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import onnx_ir as ir
+import torch
+
+from compiler.checkpoint.quiet import quiet
+from compiler.errors import ExportError
+from compiler.export import attention
+from compiler.export.graph_inputs import Signature
+from compiler.export.whole import whole_operators
+
+# Dims that follow from others; torch.export works them out by itself.
+DERIVED = {"total_sequence"}
+
+
+def trace(model: Any, signature: Signature, context_length: int) -> ir.Model:
+    """Trace `signature.module` into a raw ONNX graph whose inputs carry the signature's names.
+
+    Raises:
+        ExportError: torch cannot trace the model; names the module it stopped in.
+    """
+    attention.register()
+    model.set_attn_implementation(attention.NAME)
+    try:
+        with quiet(), torch.no_grad(), whole_operators(model):
+            program = _export(signature, context_length)
+            onnx_program = torch.onnx.export(
+                program,
+                (),
+                opset_version=attention.OPSET,
+                input_names=list(signature.inputs),
+                output_names=list(signature.outputs),
+                optimize=False,
+                verbose=False,
+            )
+    except Exception as error:  # torch.export and torch.onnx raise dozens of kinds; all mean "not traceable"
+        raise ExportError(
+            f"{type(model).__name__} cannot be traced",
+            found=_cause(error),
+            action="report it with the model's config.json; the module named above is where tracing stopped",
+        ) from error
+    assert onnx_program is not None
+    return onnx_program.model
+
+
+def _export(signature: Signature, context_length: int) -> torch.export.ExportedProgram:
+    dims = {"batch": torch.export.Dim("batch")}
+
+    def axes(shape: tuple[int | str, ...]) -> dict[int, Any]:
+        found: dict[int, Any] = {}
+        for axis, dim in enumerate(shape):
+            if isinstance(dim, str):
+                if dim not in dims and dim not in DERIVED:
+                    dims[dim] = torch.export.Dim(dim, max=context_length)
+                found[axis] = dims.get(dim, torch.export.Dim.AUTO)
+        return found
+
+    shapes = tuple(axes(shape) for shape in signature.inputs.values())
+    return torch.export.export(signature.module, signature.samples, dynamic_shapes=(shapes,), strict=False)
+
+
+def _cause(error: Exception) -> str:
+    """The first line of the innermost message, and the deepest module of the model in the traceback."""
+    inner: BaseException = error
+    while inner.__cause__ is not None:
+        inner = inner.__cause__
+    line = next((line.strip() for line in str(inner).splitlines() if line.strip()), type(inner).__name__)
+    place = ""
+    step = inner.__traceback__
+    while step is not None:
+        code = step.tb_frame.f_code
+        owner = step.tb_frame.f_locals.get("self")
+        if isinstance(owner, torch.nn.Module) and "modeling_" in code.co_filename:
+            file = re.sub(r".*/", "", code.co_filename)
+            place = f" in {type(owner).__name__} ({file}:{step.tb_lineno})"
+        step = step.tb_next
+    return f"{type(inner).__name__}: {line[:300]}{place}"

@@ -1,0 +1,117 @@
+"""What this machine is, as far as it decides which profile fits and how fast it runs.
+
+Cores and memory are what this process may use: CPU affinity and the limits of its container are respected.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import psutil
+
+from compiler.records import Machine
+
+# Features that choose a kernel. Linux's words for them; a profile's `requires.features` uses the same.
+FEATURES: tuple[str, ...] = (
+    "avx",
+    "avx2",
+    "fma",
+    "f16c",
+    "avx_vnni",
+    "avx512f",
+    "avx512bw",
+    "avx512dq",
+    "avx512vl",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_tile",
+    "amx_int8",
+    "amx_bf16",
+    "asimd",
+    "asimdhp",
+    "asimddp",
+    "i8mm",
+    "bf16",
+    "sve",
+    "sve2",
+)
+
+ARCHITECTURES: dict[str, str] = {"amd64": "x86_64", "x86_64": "x86_64", "arm64": "aarch64", "aarch64": "aarch64"}
+
+DARWIN_FEATURES: dict[str, str] = {
+    "hw.optional.AdvSIMD": "asimd",
+    "hw.optional.arm.FEAT_FP16": "asimdhp",
+    "hw.optional.arm.FEAT_DotProd": "asimddp",
+    "hw.optional.arm.FEAT_I8MM": "i8mm",
+    "hw.optional.arm.FEAT_BF16": "bf16",
+}
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def detect() -> Machine:
+    """The facts about this machine, read from the system in a few milliseconds."""
+    cpu, features = _darwin_cpu() if platform.system() == "Darwin" else _linux_cpu()
+    logical = _logical_cores()
+    return Machine(
+        cpu=cpu or platform.processor() or "unknown",
+        architecture=ARCHITECTURES.get(platform.machine().lower(), platform.machine()),
+        features=tuple(feature for feature in FEATURES if feature in features),
+        physical_cores=min(psutil.cpu_count(logical=False) or logical, logical),
+        logical_cores=logical,
+        memory_bytes=_memory_bytes(),
+        system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+    )
+
+
+def parse_cpuinfo(text: str) -> tuple[str, frozenset[str]]:
+    """Model name and feature flags of the first processor in the text of /proc/cpuinfo, x86 or Arm."""
+    first = text.split("\n\n", 1)[0]
+    entries = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+    flags = frozenset((entries.get("flags") or entries.get("Features", "")).split())
+    if name := entries.get("model name"):
+        return name, flags
+    if part := entries.get("CPU part"):
+        return f"Arm implementer {entries.get('CPU implementer', '?')} part {part}", flags
+    return "", flags
+
+
+def parse_sysctl(text: str) -> tuple[str, frozenset[str]]:
+    """Model name and features from the output of macOS's `sysctl`, in Linux's words."""
+    entries = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+    features = frozenset(word for key, word in DARWIN_FEATURES.items() if entries.get(key) == "1")
+    return entries.get("machdep.cpu.brand_string", ""), features
+
+
+def _linux_cpu() -> tuple[str, frozenset[str]]:
+    cpuinfo = Path("/proc/cpuinfo")
+    return parse_cpuinfo(cpuinfo.read_text()) if cpuinfo.exists() else ("", frozenset())
+
+
+def _darwin_cpu() -> tuple[str, frozenset[str]]:
+    command = ["sysctl", "machdep.cpu.brand_string", "hw.optional"]
+    return parse_sysctl(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+
+
+def _logical_cores() -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
+    quota, _, period = _cgroup("cpu.max").partition(" ")
+    return min(cores, math.ceil(int(quota) / int(period))) if quota.isdigit() and period.isdigit() else cores
+
+
+def _memory_bytes() -> int:
+    total: int = psutil.virtual_memory().total
+    limit = _cgroup("memory.max")
+    return min(total, int(limit)) if limit.isdigit() else total
+
+
+def _cgroup(name: str) -> str:
+    """A limit of this container (cgroup v2), or an empty string."""
+    path = CGROUP / name
+    return path.read_text().strip() if path.is_file() else ""

@@ -1,0 +1,44 @@
+"""What a pass is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import onnx_ir as ir
+
+from compiler.records import Exported
+
+Feeds = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a pass may know besides the graph.
+
+    Attributes:
+        exported: the portable model's record (kind, cache shape, context length).
+        calibration: gives representative feeds of the graph's inputs, made on first use.
+    """
+
+    exported: Exported
+    calibration: Callable[[], Sequence[Feeds]]
+
+
+@dataclass(frozen=True)
+class Pass(ABC):
+    """A rewrite of the graph. Subclasses are frozen dataclasses; their fields are the options a profile may set.
+
+    `lossy` passes change numbers by design (quantization): the guard only checks that their outputs stay finite and
+    keep their shapes; the accuracy budget judges the rest.
+    """
+
+    name: ClassVar[str]
+    lossy: ClassVar[bool] = False
+
+    @abstractmethod
+    def apply(self, model: ir.Model, context: Context) -> bool:
+        """Rewrite `model` in place and say truthfully whether anything changed."""

