@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class CompilerError(Exception):
@@ -85,7 +86,10 @@ class EngineError(CompilerError):
 
 
 class BudgetError(CompilerError):
+    """`bundle` is the folder that was written all the same, with the verdict "fail"."""
+
     exit_code = 8
+    bundle: Path | None = None
 
 
 class RegressionError(CompilerError):

@@ -47,14 +47,14 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
-class PassChoice(Record, kw_only=True):
+class PassChoice(Record, frozen=True):
     """A pass and its options. In TOML a plain name, or a table: `{ name = "quantize-weights", bits = 4 }`."""
 
     name: str
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-class Budget(Record, kw_only=True):
+class Budget(Record, frozen=True):
     """How far answers may leave PyTorch float32. A key that is not set is shown, but not judged.
 
     Attributes:
@@ -74,7 +74,7 @@ class Budget(Record, kw_only=True):
     min_cosine: Share | None = None
 
 
-class Recipe(Record, kw_only=True):
+class Recipe(Record, frozen=True):
     """What is done to one kind of model. `precision` is the default key of `precisions`."""
 
     precision: str
@@ -83,14 +83,14 @@ class Recipe(Record, kw_only=True):
     budget: Budget
 
 
-class Requires(Record, kw_only=True):
+class Requires(Record, frozen=True):
     """What the machine must have: an architecture and CPU features in Linux's words."""
 
     architecture: str
     features: tuple[str, ...] = ()
 
 
-class Profile(Record, kw_only=True):
+class Profile(Record, frozen=True):
     """One hardware target. `threads` 0 means every physical core."""
 
     name: str
@@ -105,7 +105,7 @@ class Profile(Record, kw_only=True):
         return self.encoder if kind == "encoder" else self.decoder
 
 
-class Problem(Record, kw_only=True):
+class Problem(Record, frozen=True):
     """One mistake in a profile. `path` is where inside the file: `encoder.passes[2].block_size`."""
 
     file: str
@@ -113,9 +113,11 @@ class Problem(Record, kw_only=True):
     message: str
     suggestion: str = ""
 
-    def __str__(self) -> str:
-        place = ": ".join(part for part in (self.file, self.path) if part)
-        return f"{place}: {self.message}" + (f"; {self.suggestion}" if self.suggestion else "")
+    @property
+    def text(self) -> str:
+        """Everything but the file."""
+        described = f"{self.message}; {self.suggestion}" if self.suggestion else self.message
+        return f"{self.path}: {described}" if self.path else described
 
 
 def names() -> tuple[str, ...]:
@@ -137,7 +139,7 @@ def load(name_or_path: str | Path) -> Profile:
         noun = "mistake" if len(problems) == 1 else "mistakes"
         raise ProfileError(
             f"{path}: {len(problems)} {noun} in this profile",
-            found="".join(f"\n    {problem}" for problem in problems),
+            found=f"\n{' ' * 12}".join(problem.text for problem in problems),
             action="correct them; `compile profiles schema` prints what a profile may hold",
         )
     return msgspec.convert(normalized(read(path)), Profile)

@@ -29,7 +29,7 @@ R = TypeVar("R", bound=msgspec.Struct)
 # --- checkpoint -----------------------------------------------------------------------------------------------------
 
 
-class Source(Record):
+class Source(Record, frozen=True):
     """Where the weights came from, and their identity.
 
     `digest` is the SHA-256 over the names and contents of the files that decide the answers (weights, configuration,
@@ -45,7 +45,7 @@ class Source(Record):
 # --- export ---------------------------------------------------------------------------------------------------------
 
 
-class Tensor(Record):
+class Tensor(Record, frozen=True):
     """A graph input or output. A dim is a size or a name; equal names are equal sizes. `dtype` is numpy's name."""
 
     name: str
@@ -53,7 +53,7 @@ class Tensor(Record):
     shape: tuple[int | str, ...]
 
 
-class CacheShape(Record):
+class CacheShape(Record, frozen=True):
     """The key/value cache of a decoder: per layer a key and a value of (batch, kv_heads, length, head_dim) float32.
 
     layout "concatenated": `present` is `past` with the new tokens appended, `attention_mask` (batch, total) marks the
@@ -68,7 +68,7 @@ class CacheShape(Record):
     layout: Literal["concatenated", "shared"] = "concatenated"
 
 
-class Pooling(Record):
+class Pooling(Record, frozen=True):
     """How a checkpoint turns token vectors (batch, sequence, hidden) into one vector a text (batch, hidden).
 
     `max_length` is the number of tokens after which the checkpoint cuts a text (None: the context length).
@@ -79,7 +79,7 @@ class Pooling(Record):
     max_length: int | None = None
 
 
-class Exported(Record):
+class Exported(Record, frozen=True):
     """The portable model: `model` (and its `.data` beside it) is standard ONNX that knows no hardware."""
 
     source: Source
@@ -104,7 +104,7 @@ class Exported(Record):
 # --- optimize -------------------------------------------------------------------------------------------------------
 
 
-class PassRun(Record):
+class PassRun(Record, frozen=True):
     """What one pass did. `kept` is false where the guard found changed answers and the pass was undone.
 
     `error` is the largest absolute difference of any output that the pass caused on the sample feeds, relative to
@@ -122,7 +122,7 @@ class PassRun(Record):
     reason: str = ""
 
 
-class Optimized(Record):
+class Optimized(Record, frozen=True):
     """A model lowered for one profile. `inputs` and `outputs` are the lowered graph's own."""
 
     exported: Exported
@@ -141,7 +141,7 @@ class Optimized(Record):
 # --- build ----------------------------------------------------------------------------------------------------------
 
 
-class Placement(Record):
+class Placement(Record, frozen=True):
     """Nodes that ran with one operator, device and precision, counted, and their share of the time of one call.
 
     `provider` is the engine's word for the device code. `precision` is what the kernel computes with ("float32",
@@ -156,14 +156,14 @@ class Placement(Record):
     modules: tuple[str, ...] = ()
 
 
-class EngineOptions(Record):
+class EngineOptions(Record, frozen=True):
     """What a session is opened with. `threads` 0 means every physical core of the machine that runs it."""
 
     threads: int = 0
     spinning: bool = True
 
 
-class Built(Record):
+class Built(Record, frozen=True):
     """An engine on disk. `files` are relative to the record's folder; `model` is the one to open."""
 
     engine: str
@@ -179,7 +179,7 @@ class Built(Record):
 # --- check ----------------------------------------------------------------------------------------------------------
 
 
-class Finding(Record):
+class Finding(Record, frozen=True):
     """One comparison with the reference: `value` against `limit`, in `unit`, over `samples` items.
 
     `better` says on which side of the limit a passing value lies. `limit` None means shown, but not judged.
@@ -201,7 +201,7 @@ class Finding(Record):
         return self.value <= self.limit if self.better == "lower" else self.value >= self.limit
 
 
-class Checked(Record):
+class Checked(Record, frozen=True):
     """Parity with PyTorch float32. `reasons` are machine-readable codes, one for every finding outside its limit."""
 
     precision: str
@@ -219,7 +219,7 @@ class Checked(Record):
 # --- measure --------------------------------------------------------------------------------------------------------
 
 
-class Series(Record):
+class Series(Record, frozen=True):
     """Raw samples of one measurement. `unit` is "ms", "tokens/s", "sentences/s"; statistics are derived, not stored."""
 
     name: str
@@ -228,7 +228,7 @@ class Series(Record):
     samples: tuple[float, ...]
 
 
-class Runner(Record):
+class Runner(Record, frozen=True):
     """One runner (our engine, or PyTorch eager), measured in a process of its own."""
 
     name: str
@@ -240,7 +240,7 @@ class Runner(Record):
     disk_bytes: int
 
 
-class Measured(Record):
+class Measured(Record, frozen=True):
     engine: Runner
     reference: Runner | None
     machine: Machine
@@ -248,7 +248,7 @@ class Measured(Record):
     schema_version: int = SCHEMA_VERSION
 
 
-class Machine(Record):
+class Machine(Record, frozen=True):
     """The machine a record was made on, as far as it decides speed and rounding."""
 
     cpu: str
@@ -264,7 +264,7 @@ class Machine(Record):
 # --- seal -----------------------------------------------------------------------------------------------------------
 
 
-class Certificate(Record):
+class Certificate(Record, frozen=True):
     """The verdict and everything it rests on."""
 
     verdict: Literal["pass", "fail"]
@@ -273,6 +273,7 @@ class Certificate(Record):
     task: str
     profile: str
     precision: str
+    budget: dict[str, float]
     created: str
     passes: tuple[PassRun, ...]
     placement: tuple[Placement, ...]
@@ -283,12 +284,12 @@ class Certificate(Record):
     schema_version: int = SCHEMA_VERSION
 
 
-class FileEntry(Record):
+class FileEntry(Record, frozen=True):
     sha256: str
     size: int
 
 
-class Manifest(Record):
+class Manifest(Record, frozen=True):
     """What a bundle is: everything the runtime needs to open it, and the digest of every other file in it."""
 
     source: Source

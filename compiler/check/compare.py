@@ -14,12 +14,11 @@ ROWS_AT_ONCE = 64  # of logits (rows, vocabulary) held in float64 at a time
 def incomparable(actual: np.ndarray, expected: np.ndarray) -> Finding | None:
     """Why no difference may be taken, as a failed finding, or None.
 
-    The shape comes first, then the kind of number, then NaN and Inf: a later one means nothing while an earlier one
-    is wrong. Widths of floats may differ, since references in float64 are compared too.
+    The shape comes first, then the dtype, then NaN and Inf: a later one means nothing while an earlier one is wrong.
     """
     if actual.shape != expected.shape:
         return _failed("output.shape", 1, "arrays", 1, f"{actual.shape} instead of {expected.shape}")
-    if actual.dtype.kind != expected.dtype.kind:
+    if actual.dtype != expected.dtype:
         return _failed("output.dtype", 1, "arrays", 1, f"{actual.dtype} instead of {expected.dtype}")
     for name, count in (("output.nan", np.isnan(actual).sum()), ("output.inf", np.isinf(actual).sum())):
         if count:
@@ -52,9 +51,9 @@ class Scores(NamedTuple):
 
     Attributes:
         agree: (rows,) bool, the same most likely class.
-        gap: (rows,) float64, how much the reference prefers its own choice to the other's, in logits; 0 where they agree.
+        gap: (rows,) float64, by how many logits the reference prefers its own choice to the other's.
         kl: (rows,) float64, KL divergence of the other from the reference, nats.
-        nll: (rows,) float64, negative log-likelihood of the target under the logits judged, nats; zeros without targets.
+        nll: (rows,) float64, negative log-likelihood of the target, nats; zeros without targets.
         reference_nll: (rows,) float64, the same under the reference.
     """
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
 from compiler.errors import InputError
 
@@ -35,7 +35,6 @@ class Text:
         self._specials = len(self.prefix) + len(suffix)
         self._suffix: list[int] = suffix
         self._ids: list[int] = [i for i, is_special in zip(encoding.ids, special, strict=True) if not is_special]
-        self._types = self._type_ids(encoding)
 
     def windows(self, count: int, tokens: int) -> list[np.ndarray]:
         """At most `count` pieces, one after the other, each (tokens,) int64 with what the model expects in front.
@@ -82,7 +81,7 @@ class Text:
         for row, piece in enumerate(pieces):
             ids[row, : len(piece)] = piece
             mask[row, : len(piece)] = 1
-        known = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.full(shape, self._types)}
+        known = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         return {name: known[name] for name in names}
 
     def _pad_id(self) -> int:
@@ -90,10 +89,6 @@ class Text:
             return int(self._tokenizer.padding["pad_id"])
         ids = (self._tokenizer.token_to_id(token) for token in PAD_TOKENS)
         return next((found for found in ids if found is not None), 0)
-
-    @staticmethod
-    def _type_ids(encoding: Encoding) -> int:
-        return int(encoding.type_ids[0]) if encoding.type_ids else 0
 
 
 def _leading(flags: Sequence[int]) -> int:

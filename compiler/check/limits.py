@@ -20,6 +20,17 @@ from compiler.records import Finding
 # the maximum of more samples is larger; engines of float32 were seen at 1 to 4 times.
 NOISE_FACTOR = 10.0
 
+Better = Literal["lower", "higher"]
+
+# Unit and good side of what each field of the budget limits.
+BUDGETED: dict[str, tuple[str, Better]] = {
+    "max_perplexity_ratio": ("ratio", "lower"),
+    "max_kl_divergence": ("nats", "lower"),
+    "min_top1_agreement": ("share", "higher"),
+    "min_greedy_agreement": ("share", "higher"),
+    "min_cosine": ("cosine", "higher"),
+}
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -57,23 +68,15 @@ class Limits:
             basis=f"{self.factor:g} times the reference's own noise of {self.noise:.2e}" if judged else "",
         )
 
-    def by_budget(
-        self, name: str, value: float, samples: int, *, unit: str, better: Literal["lower", "higher"], field: str
-    ) -> Finding:
+    def by_budget(self, name: str, value: float, samples: int, field: str) -> Finding:
         """An accuracy: judged where the budget's `field` sets a limit, otherwise shown."""
         limit: float | None = getattr(self.budget, field)
-        return Finding(
-            name=name,
-            value=value,
-            unit=unit,
-            samples=samples,
-            better=better,
-            limit=limit,
-            basis="" if limit is None else f"budget {field}",
-        )
+        unit, better = BUDGETED[field]
+        basis = "" if limit is None else f"budget {field}"
+        return Finding(name=name, value=value, unit=unit, samples=samples, better=better, limit=limit, basis=basis)
 
 
-def shown(name: str, value: float, samples: int, *, unit: str, better: Literal["lower", "higher"]) -> Finding:
+def shown(name: str, value: float, samples: int, unit: str, *, better: Better = "lower") -> Finding:
     """A value without a limit."""
     return Finding(name=name, value=value, unit=unit, samples=samples, better=better)
 

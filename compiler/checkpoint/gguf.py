@@ -23,7 +23,7 @@ def materialize(path: Path, out: Path) -> Path:
     with _read_once():
         _require_whole(path)
         model, tokenizer = _load(path)
-    with staging(out) as stage:
+    with quiet(), staging(out, "config.json") as stage:
         model.save_pretrained(stage, max_shard_size="1TB")
         tokenizer.save_pretrained(stage)
     return out

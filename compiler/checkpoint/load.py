@@ -60,7 +60,11 @@ def load_model(folder: Path, task: str, dtype: str = "float32") -> torch.nn.Modu
             action=f"choose another task with --task ({', '.join(tasks_of(folder))})",
         )
     for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor.sum())) and not bool(torch.isfinite(tensor).all()):
+        if (
+            tensor.is_floating_point()
+            and not bool(torch.isfinite(tensor.sum()))
+            and not bool(torch.isfinite(tensor).all())
+        ):
             bad = int((~torch.isfinite(tensor)).sum())
             raise CheckpointError(
                 f"{folder}: weights are not finite",
@@ -104,7 +108,7 @@ def resave(folder: Path, out: Path) -> Path:
             model = loader.from_pretrained(folder, local_files_only=True, dtype="auto", use_safetensors=False)
     except Exception as error:  # unpickling raises whatever the file holds
         raise CheckpointError(f"{folder}: the pickle weights cannot be loaded", found=_first_line(error)) from error
-    with staging(out) as stage:
+    with quiet(), staging(out, "config.json") as stage:
         for path in folder.iterdir():
             if path.is_file() and path.suffix in {".json", ".txt", ".model", ".jinja"} and "index" not in path.name:
                 shutil.copy2(path, stage / path.name)

@@ -44,7 +44,9 @@ def context_length(folder: Path, config: Any) -> int:
     """Most tokens the model takes: positions in its config, less those that padding reserves (RoBERTa)."""
     limit = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 0
     if not limit:
-        raise CheckpointError(f"{folder}: the configuration states no maximum length", expected="max_position_embeddings")
+        raise CheckpointError(
+            f"{folder}: the configuration states no maximum length", expected="max_position_embeddings"
+        )
     offset = config.pad_token_id + 1 if config.model_type in OFFSET_POSITIONS else 0
     return int(limit) - offset
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import warnings
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence transformers' and torch.onnx's logging, bars and warnings within the block."""
+    import tqdm
     import transformers
 
     library = transformers.utils.logging
@@ -19,6 +21,8 @@ def quiet() -> Iterator[None]:
     levels = [logger.level for logger in noisy]
     library.set_verbosity(logging.CRITICAL)
     library.disable_progress_bar()
+    bar = tqdm.std.tqdm.__init__  # some loaders use tqdm past transformers' switch
+    tqdm.std.tqdm.__init__ = functools.partialmethod(bar, disable=True)
     for logger in noisy:
         logger.setLevel(logging.ERROR)
     try:
@@ -26,6 +30,7 @@ def quiet() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
+        tqdm.std.tqdm.__init__ = bar
         library.set_verbosity(verbosity)
         if bars:
             library.enable_progress_bar()

@@ -76,7 +76,23 @@ def resolve(
     for weights in sorted(folder.glob("*.safetensors")):
         check_safetensors(weights)
     _require_shards(folder, model)
-    return Checkpoint(source=source, folder=folder, task=wanted or _infer_task(folder, config, model), config=config)
+
+    # What needs transformers, seconds to import, is asked once per checkpoint.
+    answer = cache / "checkpoint" / f"{source.digest[:32]}-{wanted or 'inferred'}.txt"
+    if answer.exists():
+        found = answer.read_text()
+    else:
+        _require_known(config, model)
+        found = wanted or _infer_task(folder, config)
+        answer.parent.mkdir(parents=True, exist_ok=True)
+        answer.write_text(found)
+    if found not in TASKS:
+        raise UsageError(
+            f'{model}: {config["architectures"][0]} is made for "{found}", which cannot be compiled yet',
+            expected=", ".join(TASKS),
+            action="choose one with --task if the model has it",
+        )
+    return Checkpoint(source=source, folder=folder, task=found, config=config)
 
 
 def canonical_task(task: str) -> str:
@@ -125,7 +141,16 @@ def check_safetensors(path: Path) -> None:
 def _digest(folder: Path) -> str:
     total = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.suffix in {".safetensors", ".json", ".txt", ".model", ".jinja", ".bin", ".pt", ".pth"}:
+        if path.is_file() and path.suffix in {
+            ".safetensors",
+            ".json",
+            ".txt",
+            ".model",
+            ".jinja",
+            ".bin",
+            ".pt",
+            ".pth",
+        }:
             total.update(str(path.relative_to(folder)).encode() + b"\0" + _file_digest(path).encode())
     return total.hexdigest()
 
@@ -183,23 +208,36 @@ def _config(folder: Path, model: str) -> dict[str, Any]:
         )
     try:
         config = json.loads(path.read_bytes())
-        model_type = str(config["model_type"])
+        config["model_type"]
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: not a model configuration", found=repr(error)) from error
-    from transformers import CONFIG_MAPPING
-
-    if model_type not in CONFIG_MAPPING:
-        remote = " (it brings code of its own, which is never run)" if config.get("auto_map") else ""
-        raise CheckpointError(
-            f'{model}: architecture "{model_type}" is unknown{remote}',
-            expected="a model type that the installed transformers knows",
-            action=did_you_mean(model_type, CONFIG_MAPPING.keys()) or "update transformers",
-        )
     return dict(config)
 
 
+def _require_known(config: dict[str, Any], model: str) -> None:
+    from transformers import CONFIG_MAPPING
+
+    if config["model_type"] not in CONFIG_MAPPING:
+        remote = " (it brings code of its own, which is never run)" if config.get("auto_map") else ""
+        raise CheckpointError(
+            f'{model}: architecture "{config["model_type"]}" is unknown{remote}',
+            expected="a model type that the installed transformers knows",
+            action=did_you_mean(str(config["model_type"]), CONFIG_MAPPING.keys()) or "update transformers",
+        )
+
+
 def _require_tokenizer(folder: Path, model: str) -> None:
-    if not any((folder / name).exists() for name in ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model")):
+    if not any(
+        (folder / name).exists()
+        for name in (
+            "tokenizer.json",
+            "vocab.txt",
+            "vocab.json",
+            "spiece.model",
+            "tokenizer.model",
+            "sentencepiece.bpe.model",
+        )
+    ):
         raise CheckpointError(
             f"{model}: no tokenizer",
             found=_listing(folder),
@@ -209,6 +247,9 @@ def _require_tokenizer(folder: Path, model: str) -> None:
 
 
 def _from_pickle(folder: Path, model: str, source: Source, allow_pickle: bool, cache: Path) -> Path:
+    out = cache / "checkpoint" / source.digest[:32]
+    if (out / "config.json").exists():
+        return out
     pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
     if not pickles:
         raise CheckpointError(
@@ -226,21 +267,23 @@ def _from_pickle(folder: Path, model: str, source: Source, allow_pickle: bool, c
         )
     from compiler.checkpoint.load import resave
 
-    return resave(folder, cache / "checkpoint" / source.digest[:32])
+    return resave(folder, out)
 
 
 def _require_shards(folder: Path, model: str) -> None:
     index = folder / "model.safetensors.index.json"
     if not index.exists():
         return
-    missing = sorted({name for name in json.loads(index.read_bytes())["weight_map"].values() if not (folder / name).exists()})
+    missing = sorted(
+        {name for name in json.loads(index.read_bytes())["weight_map"].values() if not (folder / name).exists()}
+    )
     if missing:
         raise CheckpointError(
             f"{model}: {len(missing)} weight shard(s) missing", found=", ".join(missing[:3]), action="download them"
         )
 
 
-def _infer_task(folder: Path, config: dict[str, Any], model: str) -> str:
+def _infer_task(folder: Path, config: dict[str, Any]) -> str:
     if (folder / "modules.json").exists():
         return "feature-extraction"
     import transformers
@@ -251,16 +294,9 @@ def _infer_task(folder: Path, config: dict[str, Any], model: str) -> str:
     if known is None:
         return "feature-extraction"
     try:
-        task = str(TasksManager.infer_task_from_model(known))
+        return str(TasksManager.infer_task_from_model(known))
     except (ValueError, KeyError):
-        task = "feature-extraction"
-    if task not in TASKS:
-        raise UsageError(
-            f'{model}: {names[0]} is made for "{task}", which cannot be compiled yet',
-            expected=", ".join(TASKS),
-            action="choose one with --task if the model has it",
-        )
-    return task
+        return "feature-extraction"
 
 
 def _listing(folder: Path) -> str:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import click
 
+from compiler import __version__
 from compiler.cli.failure import exit_with, interruptible
 
 COMMANDS: dict[str, str] = {
@@ -60,18 +62,19 @@ class Program(click.Group):
         **extra: Any,
     ) -> Any:
         words = list(sys.argv[1:] if args is None else args)
+        run = partial(super().main, words, "compile", complete_var, standalone_mode=False, **extra)
         if not standalone_mode:
-            return super().main(words, "compile", complete_var, False, windows_expand_args, **extra)
+            return run()
         try:
             with interruptible():
-                result = super().main(words, "compile", complete_var, False, windows_expand_args, **extra)
-        except (Exception, KeyboardInterrupt) as error:
+                result: Any = run()
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (the one place where everything ends)
             exit_with(error, words)
         sys.exit(result if isinstance(result, int) else 0)
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="transformer-compiler", prog_name="compile")
+@click.version_option(__version__, prog_name="compile")
 def main() -> None:
     """Compile a transformer checkpoint to a fast engine, and prove that its answers stayed the same.
 

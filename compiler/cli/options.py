@@ -1,8 +1,8 @@
-"""Options that several commands share, their types and their shell completion."""
+"""Options that several commands share, how they are read, and their shell completion."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,89 +14,65 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-class ModelType(click.ParamType):
-    """A hub id, or the path of a folder or a file."""
-
-    name = "model"
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        return [CompletionItem(incomplete, type="file")]
+def complete_path(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(incomplete, type="file")]
 
 
-class ProfileType(click.ParamType):
-    """A shipped profile's name, "auto", or the path of a TOML file."""
+def complete_profile(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from compiler import profile
 
-    name = "profile"
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from compiler import profile
-
-        known = [CompletionItem(name) for name in ("auto", *profile.names()) if name.startswith(incomplete)]
-        return known or [CompletionItem(incomplete, type="file")]
+    return _starting(incomplete, ("auto", *profile.names())) or [CompletionItem(incomplete, type="file")]
 
 
-class PrecisionType(click.ParamType):
-    """A key of the profile's `precisions`."""
+def complete_precision(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from compiler import profile
 
-    name = "precision"
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from compiler import profile
-
-        chosen = ctx.params.get("profile")
-        names = [chosen] if chosen and chosen != "auto" else list(profile.names())
-        recipes = [recipe for name in names for recipe in _recipes(name)]
-        known = sorted({precision for recipe in recipes for precision in recipe.get("precisions", {})})
-        return [CompletionItem(precision) for precision in known if precision.startswith(incomplete)]
+    chosen = context.params.get("profile", "auto")
+    recipes = [recipe for name in (profile.names() if chosen == "auto" else [chosen]) for recipe in _recipes(name)]
+    return _starting(incomplete, sorted({precision for recipe in recipes for precision in recipe["precisions"]}))
 
 
-class BudgetType(click.ParamType):
-    """`KEY=VALUE` of a profile's budget."""
+def complete_task(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from compiler.tasks import TASKS
 
-    name = "KEY=VALUE"
+    return _starting(incomplete, TASKS)
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
-        import msgspec
 
-        from compiler.errors import did_you_mean
-        from compiler.profile import Budget
+def complete_budget(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from compiler.profile import Budget
 
-        key, equals, number = str(value).partition("=")
-        known = Budget.__struct_fields__
+    return _starting(incomplete, [f"{key}=" for key in Budget.__struct_fields__])
+
+
+def read_task(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    from compiler.errors import did_you_mean
+    from compiler.tasks import TASKS
+
+    if value is not None and value not in TASKS:
+        raise click.BadParameter(f'unknown task "{value}"; {did_you_mean(value, TASKS)} known: {", ".join(TASKS)}')
+    return value
+
+
+def read_budget(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    """`KEY=VALUE`, each checked against `compiler.profile.Budget`."""
+    import msgspec
+
+    from compiler.errors import did_you_mean
+    from compiler.profile import Budget
+
+    known = Budget.__struct_fields__
+    limits: dict[str, float] = {}
+    for value in values:
+        key, _, number = value.partition("=")
         if key not in known:
-            self.fail(f'unknown budget key "{key}"; {did_you_mean(key, known)} known: {", ".join(known)}', param, ctx)
+            hint = did_you_mean(key, known)
+            raise click.BadParameter(f'unknown budget key "{key}"; {hint} known: {", ".join(known)}')
         try:
-            limit = float(number)
-            msgspec.convert({key: limit}, Budget)
-        except (ValueError, msgspec.ValidationError) as error:
-            problem = str(error).split(" - at")[0] if equals else f"write {key}=NUMBER"
-            self.fail(f'"{value}" is not a limit: {problem}', param, ctx)
-        return key, limit
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from compiler.profile import Budget
-
-        return [CompletionItem(f"{key}=") for key in Budget.__struct_fields__ if key.startswith(incomplete)]
-
-
-class TaskType(click.ParamType):
-    """A row of `compiler.tasks.TASKS`."""
-
-    name = "task"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from compiler.errors import did_you_mean
-        from compiler.tasks import TASKS
-
-        if value not in TASKS:
-            self.fail(f'unknown task "{value}"; {did_you_mean(value, TASKS)} known: {", ".join(TASKS)}', param, ctx)
-        return str(value)
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from compiler.tasks import TASKS
-
-        rows = TASKS.items()
-        return [CompletionItem(name, help=task.help) for name, task in rows if name.startswith(incomplete)]
+            limits[key] = float(number)
+            msgspec.convert({key: limits[key]}, Budget)
+        except ValueError as error:  # also msgspec's
+            raise click.BadParameter(f'"{value}": {str(error).partition(" - at")[0]}') from error
+    return limits
 
 
 def output(command: Command) -> Command:
@@ -105,35 +81,67 @@ def output(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")(command)
 
 
+model = click.argument("model", shell_complete=complete_path)
 profile = click.option(
     "--profile",
-    type=ProfileType(),
+    metavar="NAME|FILE",
     default="auto",
     show_default=True,
-    help="A name from `compile profiles list`, a TOML file, or auto: the best for this machine.",
+    shell_complete=complete_profile,
+    help="One of `compile profiles list`, a TOML file, or auto: the best for this machine.",
 )
-precision = click.option("--precision", type=PrecisionType(), help="Instead of the profile's default precision.")
-task = click.option("--task", type=TaskType(), help="What the model is for.  [default: from the checkpoint]")
-revision = click.option("--revision", help="Branch, tag or commit on the hub.")
+precision = click.option(
+    "--precision",
+    shell_complete=complete_precision,
+    metavar="NAME",
+    help="One of the profile's precisions.  [default: the profile's choice]",
+)
+task = click.option(
+    "--task",
+    metavar="NAME",
+    callback=read_task,
+    shell_complete=complete_task,
+    help="What the model is for.  [default: from the checkpoint]",
+)
+revision = click.option("--revision", metavar="NAME", help="Branch, tag or commit on the hub.")
 allow_pickle = click.option(
     "--allow-pickle", is_flag=True, help="Load pickled weights. They can run code: only if you trust the source."
 )
 strict = click.option("--strict", is_flag=True, help="Fail when a pass changes answers, instead of leaving it out.")
 reference = click.option(
-    "--reference", type=ModelType(), metavar="MODEL", help="The checkpoint.  [default: where the bundle came from]"
+    "--reference",
+    metavar="MODEL",
+    shell_complete=complete_path,
+    help="The checkpoint.  [default: where the bundle came from]",
 )
-out = click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="The folder to write.")
+out = click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder to write.  [default: under artifacts/]",
+)
 budget = click.option(
-    "--budget", "budget", type=BudgetType(), multiple=True, help="Replace one limit of the profile. Repeatable."
+    "--budget",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=read_budget,
+    shell_complete=complete_budget,
+    help="Replace one limit of the profile's budget. Repeatable.",
 )
+
+
+def _starting(incomplete: str, words: Iterable[str]) -> list[CompletionItem]:
+    return [CompletionItem(word) for word in words if word.startswith(incomplete)]
 
 
 def _recipes(name: str) -> list[dict[str, Any]]:
-    """The recipes of a profile as written; none when it cannot be read, as completion stays silent."""
+    """The recipes of a profile; none when it has mistakes, as completion stays silent."""
     from compiler import profile
+    from compiler.errors import ProfileError
 
     try:
         raw = profile.read(profile.find(name))
-    except (OSError, ValueError, profile.ProfileError):
+    except (OSError, ValueError, ProfileError):
         return []
-    return [raw[kind] for kind in ("encoder", "decoder") if isinstance(raw.get(kind), dict)]
+    recipes = (raw.get(kind) for kind in ("encoder", "decoder"))
+    return [recipe for recipe in recipes if isinstance(recipe, dict) and isinstance(recipe.get("precisions"), dict)]

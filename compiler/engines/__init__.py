@@ -86,9 +86,7 @@ def engine(name: str) -> Engine:
         EngineUnavailableError: its wheel or its hardware is missing here.
     """
     if name not in ENGINES:
-        raise UsageError(
-            f'engine "{name}" is unknown', expected=", ".join(ENGINES), action=did_you_mean(name, ENGINES)
-        )
+        raise UsageError(f'engine "{name}" is unknown', expected=", ".join(ENGINES), action=did_you_mean(name, ENGINES))
     module = cast("Engine", importlib.import_module(ENGINES[name]))
     if reason := module.why_unavailable():
         raise EngineUnavailableError(f'engine "{name}" is not available here', found=reason)

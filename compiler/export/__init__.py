@@ -37,7 +37,7 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
         ExportError: the model cannot be traced or the graph is not valid.
     """
     started = time.perf_counter()
-    model = load_model(checkpoint.folder, checkpoint.task)
+    model: Any = load_model(checkpoint.folder, checkpoint.task)
     vocabulary = _carry_text_files(checkpoint, model, out)
     traced = signature(model, checkpoint.task)
     length = context_length(checkpoint.folder, model.config)
@@ -99,7 +99,9 @@ def _carry_text_files(checkpoint: Checkpoint, model: Any, out: Path) -> int:
             path.unlink()
     config = json.loads((out / "tokenizer_config.json").read_bytes())
     config.pop("name_or_path", None)
-    (out / "tokenizer_config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (out / "tokenizer_config.json").write_text(
+        json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     return len(tokenizer)
 
 

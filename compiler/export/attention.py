@@ -16,7 +16,7 @@ NAME = "portable"
 OPSET = 23
 
 
-def attention(
+def attention(  # noqa: PLR0917 - the signature is transformers'
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -72,10 +72,9 @@ def mask(
     transformers itself.
     """
     padding = None if attention_mask is None else attention_mask[:, None, None, :].to(torch.bool)
-    whole = kv_offset == 0 and padding is not None
-    if whole and mask_function is bidirectional_mask_function:
+    if kv_offset == 0 and padding is not None and mask_function is bidirectional_mask_function:
         return padding
-    if whole and mask_function is causal_mask_function:
+    if kv_offset == 0 and padding is not None and mask_function is causal_mask_function:
         rows = torch.arange(q_length, device=device)[:, None] + q_offset
         columns = torch.arange(kv_length, device=device)[None, :]
         return (columns <= rows)[None, None] & padding
@@ -90,7 +89,7 @@ def mask(
         device=device,
         **rest,
     )
-    assert built is not None
+    assert isinstance(built, torch.Tensor)
     return built
 
 

@@ -114,7 +114,7 @@ def _store_linear_weights_transposed(model: ir.Model) -> None:
 
 
 def _transposed(tensor: ir.TensorProtocol, permutation: list[int] | tuple[int, ...] | None) -> ir.LazyTensor:
-    shape = tuple(int(size) for size in tensor.shape)
+    shape = tuple(tensor.shape.numpy())
     order = tuple(permutation) if permutation is not None else tuple(reversed(range(len(shape))))
 
     def evaluate() -> ir.TensorProtocol:

@@ -27,7 +27,7 @@ def whole_operators(model: torch.nn.Module) -> Iterator[None]:
     try:
         for module in model.modules():
             if type(module).__name__.endswith("RMSNorm") and (formula := _rms_norm(module)):
-                module.forward = _emit_rms_norm(module, *formula)  # type: ignore[method-assign,assignment]
+                module.forward = _emit_rms_norm(module, *formula)
                 restore.append(lambda module=module: delattr(module, "forward"))  # type: ignore[misc]
         for namespace in {sys.modules[type(module).__module__] for module in model.modules()}:
             original = getattr(namespace, "apply_rotary_pos_emb", None)

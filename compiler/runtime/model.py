@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, overload
+from typing import Literal, TypedDict, Unpack, overload
 
 import msgspec
 import numpy as np
@@ -18,7 +18,7 @@ from compiler.errors import UsageError
 from compiler.records import Certificate, Manifest
 from compiler.runtime.embedding import Embedder
 from compiler.runtime.feeds import FeedCheck
-from compiler.runtime.generation import Generator, Prompt
+from compiler.runtime.generation import Generator, Prompt, Prompts
 from compiler.runtime.sampling import Sampling
 from compiler.runtime.text import Text
 
@@ -46,6 +46,17 @@ def load(path: str | Path, *, verify: bool = True, threads: int | None = None) -
     manifest = bundle.verify(folder) if verify else bundle.read(folder)
     options = manifest.options if threads is None else msgspec.structs.replace(manifest.options, threads=threads)
     return Model(folder, manifest, engine(manifest.engine).open(folder / manifest.model, options))
+
+
+class _Options(TypedDict, total=False):
+    """Arguments of `Model.generate` that do not decide what it returns."""
+
+    max_new_tokens: int
+    temperature: float
+    top_p: float
+    top_k: int
+    seed: int | None
+    stop: str | Sequence[str] | None
 
 
 class Model:
@@ -91,27 +102,17 @@ class Model:
         return self._embedder(self._session, texts, normalize)
 
     @overload
-    def generate(
-        self, prompt: Prompt, *, stream: Literal[True], max_new_tokens: int = ..., temperature: float = ...,
-        top_p: float = ..., top_k: int = ..., seed: int | None = ..., stop: str | Sequence[str] | None = ...,
-    ) -> Iterator[str]: ...  # fmt: skip
+    def generate(self, prompt: Prompt, *, stream: Literal[True], **options: Unpack[_Options]) -> Iterator[str]: ...
 
     @overload
-    def generate(
-        self, prompt: Prompt, *, stream: Literal[False] = ..., max_new_tokens: int = ..., temperature: float = ...,
-        top_p: float = ..., top_k: int = ..., seed: int | None = ..., stop: str | Sequence[str] | None = ...,
-    ) -> str: ...  # fmt: skip
+    def generate(self, prompt: Prompt, *, stream: Literal[False] = ..., **options: Unpack[_Options]) -> str: ...
 
     @overload
-    def generate(
-        self, prompt: Sequence[Prompt], *, stream: Literal[False] = ..., max_new_tokens: int = ...,
-        temperature: float = ..., top_p: float = ..., top_k: int = ..., seed: int | None = ...,
-        stop: str | Sequence[str] | None = ...,
-    ) -> list[str]: ...  # fmt: skip
+    def generate(self, prompt: Prompts, *, stream: Literal[False] = ..., **options: Unpack[_Options]) -> list[str]: ...
 
     def generate(
         self,
-        prompt: Prompt | Sequence[Prompt],
+        prompt: Prompt | Prompts,
         *,
         max_new_tokens: int = 256,
         temperature: float = 0.0,
@@ -143,9 +144,7 @@ class Model:
             UsageError: the bundle does not generate, or has no chat template for messages.
         """
         sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k, seed=seed)
-        return self._generator(
-            self._session, prompt, sampling, max_new_tokens=max_new_tokens, stop=stop, stream=stream
-        )
+        return self._generator(self._session, prompt, sampling, max_new_tokens=max_new_tokens, stop=stop, stream=stream)
 
     def close(self) -> None:
         """Free the engine. Calls in progress finish; later ones raise UsageError."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 
@@ -50,11 +51,13 @@ class Sampler:
             return best
         tokens, scores = self._candidates(logits)
         scores = scores.astype(np.float64)
-        weights = np.exp((scores - scores.max()) / self._sampling.temperature)
+        with np.errstate(over="ignore", under="ignore"):
+            weights = np.exp((scores - scores.max()) / self._sampling.temperature)
         if self._sampling.top_p < 1:
             tokens, weights = _nucleus(tokens, weights, self._sampling.top_p)
         steps = np.cumsum(weights)
-        return int(tokens[np.searchsorted(steps, self._random.random() * steps[-1], side="right")])
+        drawn = np.searchsorted(steps, self._random.random() * steps[-1], side="right")
+        return int(tokens[min(drawn, tokens.size - 1)])
 
     def _candidates(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The `top_k` best tokens in the vocabulary's order, and their logits."""
@@ -78,8 +81,8 @@ def _nucleus(tokens: np.ndarray, weights: np.ndarray, top_p: float) -> tuple[np.
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 0

@@ -106,11 +106,11 @@ class ConcatenatedDecoding(_Decoding):
     def __init__(self, native: Any, cache: CacheShape, batch: int, capacity: int) -> None:
         super().__init__(native, cache, batch, capacity)
         self._real = np.zeros((batch, 0), np.int64)
-        self._names = _cache_names(cache)
-        self._past = np.zeros((batch, cache.kv_heads, 0, cache.head_dim), np.float32)
-        empty = OrtValue.ortvalue_from_numpy(self._past)
-        for past, _ in self._names:
-            self._binding.bind_ortvalue_input(past, empty)
+        self._present = {names: self._allocate(0) for names in _cache_names(cache)}
+
+    def _allocate(self, columns: int) -> OrtValue:
+        shape = (self._batch, self._cache.kv_heads, columns, self._cache.head_dim)
+        return OrtValue.ortvalue_from_numpy(np.empty(shape, np.float32))
 
     def _mask(self, sequence: int, lengths: np.ndarray) -> np.ndarray:
         new = np.arange(sequence) < (lengths - self._lengths)[:, None]
@@ -118,12 +118,12 @@ class ConcatenatedDecoding(_Decoding):
         return self._real
 
     def _run(self) -> None:
-        for _, present in self._names:
-            self._binding.bind_output(present)
+        columns = self._real.shape[1]
+        for (past, present), value in self._present.items():
+            self._binding.bind_ortvalue_input(past, value)
+            self._present[past, present] = grown = self._allocate(columns)
+            self._binding.bind_ortvalue_output(present, grown)
         super()._run()
-        values = dict(zip(self._binding.get_output_names(), self._binding.get_outputs(), strict=True))
-        for past, present in self._names:
-            self._binding.bind_ortvalue_input(past, values[present])
 
 
 def _cache_names(cache: CacheShape) -> list[tuple[str, str]]:

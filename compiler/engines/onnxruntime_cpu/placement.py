@@ -92,8 +92,6 @@ def _modules(source: Any, optimized: Any) -> dict[str, str]:
     }
 
 
-
-
 def _read_graph(path: Path) -> Any:
     import onnx
 

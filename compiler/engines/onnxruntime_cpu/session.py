@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import onnxruntime
-import psutil
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from compiler.engines import Decoding, Feeds
 from compiler.engines.onnxruntime_cpu.decoding import ConcatenatedDecoding, SharedDecoding
 from compiler.errors import EngineError
+from compiler.machine import detect
 from compiler.records import CacheShape, EngineOptions
 
 PROVIDERS = ["CPUExecutionProvider"]
@@ -35,15 +34,10 @@ def explained(what: str) -> Iterator[None]:
         raise EngineError(f"ONNX Runtime {what}", found=str(error).strip()) from error
 
 
-def physical_cores() -> int:
-    """Physical cores that this process may use."""
-    return max(1, min(psutil.cpu_count(logical=False) or 1, len(os.sched_getaffinity(0))))
-
-
 def session_options(options: EngineOptions) -> Any:
     """An `onnxruntime.SessionOptions`; every optimization on, nothing logged."""
     native_options = onnxruntime.SessionOptions()
-    native_options.intra_op_num_threads = options.threads or physical_cores()
+    native_options.intra_op_num_threads = options.threads or detect().physical_cores
     native_options.inter_op_num_threads = 1
     native_options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     native_options.log_severity_level = _SILENT

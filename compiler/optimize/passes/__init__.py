@@ -7,9 +7,23 @@ from __future__ import annotations
 
 from compiler.optimize.passes.base import Context, Feeds, Pass
 from compiler.optimize.passes.fold_constants import FoldConstants
+from compiler.optimize.passes.fuse_attention import FuseAttention
+from compiler.optimize.passes.fuse_gelu import FuseGelu
+from compiler.optimize.passes.fuse_group_query_attention import FuseGroupQueryAttention
+from compiler.optimize.passes.fuse_silu import FuseSilu
+from compiler.optimize.passes.fuse_skip_norm import FuseSkipNorm
+from compiler.optimize.passes.last_token_logits import LastTokenLogits
+from compiler.optimize.passes.pack_projections import PackProjections
 
 __all__ = ["PASSES", "Context", "Feeds", "Pass"]
 
 PASSES: dict[str, type[Pass]] = {
     "fold-constants": FoldConstants,
+    "fuse-attention": FuseAttention,
+    "fuse-group-query-attention": FuseGroupQueryAttention,
+    "pack-projections": PackProjections,
+    "fuse-skip-norm": FuseSkipNorm,
+    "fuse-gelu": FuseGelu,
+    "fuse-silu": FuseSilu,
+    "last-token-logits": LastTokenLogits,
 }

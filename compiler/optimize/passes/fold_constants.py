@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
-import onnx_ir.passes.common as common
+from onnx_ir.passes import common
 
 from compiler.optimize.passes.base import Context, Pass
-from compiler.optimize.passes.graph import constant, nodes, replace
+from compiler.optimize.passes.graph import constant, nodes, replace, used_once
 from compiler.optimize.passes.shapes import drop_identities, simplify_reshapes
 
 ROUNDS = 8
@@ -54,7 +54,6 @@ class FoldConstants(Pass):
         drop_identities(model)
         simplify_reshapes(model)
         common.RemoveUnusedNodesPass()(model)
-        common.RemoveUnusedFunctionsPass()(model)
         common.RemoveUnusedOpsetsPass()(model)
 
 
@@ -63,16 +62,14 @@ def view_transposed_weights(model: ir.Model) -> None:
     for node in nodes(model, "Transpose"):
         weight = node.inputs[0]
         array = constant(weight)
-        if weight is None or array is None or len(weight.uses()) != 1 or weight.is_graph_output():
+        if weight is None or weight.name is None or array is None or not used_once(weight):
             continue
         if node.outputs[0].is_graph_output():
             continue
         perm = node.attributes.get_ints("perm", tuple(reversed(range(array.ndim))))
-        name = weight.name
-        view = ir.val(name, const_value=ir.Tensor(np.transpose(array, perm), name=name))
+        view = ir.val(weight.name, const_value=ir.Tensor(np.transpose(array, perm), name=weight.name))
         replace(node, [], node.outputs, [view])
-        model.graph.initializers.pop(name)
-        view.name = name
+        model.graph.initializers.pop(weight.name)
         model.graph.register_initializer(view)
 
 

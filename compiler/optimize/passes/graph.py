@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 import onnx_ir as ir
+
+Default = TypeVar("Default", int, float, str)
 
 MODULE = "module"
 MICROSOFT = "com.microsoft"
@@ -51,7 +53,7 @@ def dims(value: ir.Value | None) -> tuple[int | str, ...] | None:
     return None if any(dim is None for dim in found) else found  # type: ignore[return-value]
 
 
-def split_bias(value: ir.Value, width: int | None = None) -> tuple[ir.Value, ir.Value] | None:
+def split_bias(value: ir.Value | None, width: int | None = None) -> tuple[ir.Value, ir.Value] | None:
     """(x, bias) of an Add of a constant vector to something that varies, in either order; None for anything else."""
     add = producer(value, "Add")
     if add is None:
@@ -65,10 +67,10 @@ def split_bias(value: ir.Value, width: int | None = None) -> tuple[ir.Value, ir.
     return None
 
 
-def attribute(node: ir.Node, name: str, default: int | float | str) -> int | float | str:
-    """An attribute's value, or the operator's default."""
+def attribute(node: ir.Node, name: str, default: Default) -> Default:
+    """An attribute's value, or the operator's default; of the default's type."""
     found = node.attributes.get(name)
-    return default if found is None else found.value
+    return default if found is None else type(default)(found.value)
 
 
 def metadata(*sources: ir.Node) -> dict[str, str]:
@@ -99,6 +101,8 @@ def replace(at: ir.Node, new: Sequence[ir.Node], old: Sequence[ir.Value], by: Se
     """
     graph = cast("ir.Graph", at.graph)
     graph.insert_before(at, new)
+    for node in new:
+        graph.opset_imports.setdefault(node.domain, 1)
     for before, after in zip(old, by, strict=True):
         after.type = before.type or after.type
         after.shape = before.shape or after.shape

@@ -59,7 +59,7 @@ def simplify_reshapes(model: ir.Model) -> None:
 
 
 def symbolic(value: ir.Value | None) -> list[Dim] | None:
-    """The elements of a shape tensor as sizes and dim names, None for an unknown one; None if their number is unknown."""
+    """The elements of a shape tensor: sizes, dim names, None for an unknown one. None if their number is unknown."""
     if value is None:
         return None
     array = constant(value)
@@ -73,7 +73,7 @@ def symbolic(value: ir.Value | None) -> list[Dim] | None:
         if shape is None:
             return None
         named: list[Dim] = [dim if isinstance(dim, int) else dim.value for dim in shape]
-        return named[int(attribute(node, "start", 0)) : int(attribute(node, "end", len(named)))]
+        return named[attribute(node, "start", 0) : attribute(node, "end", len(named))]
     if node.op_type == "Concat":
         parts = [symbolic(part) for part in node.inputs]
         return None if None in parts else [dim for part in parts if part is not None for dim in part]

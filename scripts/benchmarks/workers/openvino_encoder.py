@@ -1,4 +1,4 @@
-"""OpenVINO on the portable model: float32, its own default precision, and int8 by NNCF. Runs in the peer's own environment."""
+"""OpenVINO on the portable model: float32, its own default, int8 by NNCF. Runs in an environment of its own."""
 
 from __future__ import annotations
 
@@ -32,18 +32,19 @@ def quantized() -> ov.Model:
     return nncf.quantize(portable, calibration, model_type=nncf.ModelType.TRANSFORMER)
 
 
-latency: dict[str, dict[str, list[float]]] = {}
-for precision, model, options in (
-    ("float32", portable, {"INFERENCE_PRECISION_HINT": "f32"}),
-    ("default", portable, {}),
-    ("int8", quantized(), {}),
-):
-    compiled = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY", **options})
-    request = compiled.create_infer_request()
-    latency[precision] = {
-        f"{batch}x{sequence}": samples_ms(
-            lambda fed=feeds(batch, sequence), request=request: request.infer(fed), asked["seconds"]
-        )
-        for batch, sequence in asked["shapes"]
+def measured(model: ov.Model, options: dict[str, str]) -> dict[str, list[float]]:
+    request = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY", **options}).create_infer_request()
+    latency = {}
+    for batch, sequence in asked["shapes"]:
+        fed = feeds(batch, sequence)
+        latency[f"{batch}x{sequence}"] = samples_ms(lambda fed=fed: request.infer(fed), asked["seconds"])
+    return latency
+
+
+answer(
+    latency_ms={
+        "float32": measured(portable, {"INFERENCE_PRECISION_HINT": "f32"}),
+        "default": measured(portable, {}),
+        "int8": measured(quantized(), {}),
     }
-answer(latency_ms=latency)
+)

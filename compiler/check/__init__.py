@@ -1,0 +1,55 @@
+"""Parity: are the engine's answers still the reference's?
+
+`check` compares on realistic inputs and judges every difference by a limit that has a reason (`limits`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from compiler.check.decoder import compare_decoder
+from compiler.check.encoder import compare_encoder
+from compiler.check.feeds import Text
+from compiler.check.references import OpenReference
+from compiler.engines import Session
+from compiler.profile import Budget
+from compiler.records import Checked, Manifest
+
+__all__ = ["check"]
+
+
+def check(
+    session: Session,
+    manifest: Manifest,
+    open_reference: OpenReference,
+    texts: Sequence[str],
+    *,
+    budget: Budget,
+    tokenizer: Path,
+) -> Checked:
+    """Compare an engine with PyTorch.
+
+    Args:
+        session: the engine, open.
+        manifest: what it is; its list of files is not used and may still be empty.
+        open_reference: opens the checkpoint in a dtype, such as `functools.partial(Reference, folder, task)`.
+        texts: running text that no calibration has seen; a few thousand words are enough.
+        budget: limits for quantized precisions, and the factor on the reference's noise for float32.
+        tokenizer: the checkpoint's tokenizer.json.
+
+    Raises:
+        InputError: the text is too short, or the graph has an input that is not made of text.
+    """
+    start = time.perf_counter()
+    compare = compare_decoder if manifest.kind == "decoder" else compare_encoder
+    findings, noise = compare(session, manifest, open_reference, Text(texts, tokenizer), budget)
+    reasons = tuple(finding.name for finding in findings if not finding.passed)
+    return Checked(
+        precision=manifest.precision,
+        findings=tuple(findings),
+        reasons=reasons,
+        noise=noise,
+        seconds=time.perf_counter() - start,
+    )

@@ -1,0 +1,26 @@
+"""What a comparison asks of the reference. `checkpoint.reference.Reference` is one; tests have others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+import numpy as np
+
+Feeds = dict[str, np.ndarray]
+
+
+class ReferenceModel(Protocol):
+    """See `checkpoint.reference.Reference` for shapes. Encoders need `run`, decoders the other two."""
+
+    def run(self, feeds: Feeds) -> Feeds: ...
+
+    def logits(self, input_ids: np.ndarray, attention_mask: np.ndarray, position_ids: np.ndarray) -> np.ndarray: ...
+
+    def generate(self, input_ids: np.ndarray, attention_mask: np.ndarray, max_new_tokens: int) -> np.ndarray: ...
+
+    def close(self) -> None: ...
+
+
+# Opens the reference in a precision. One is open at a time, so that two copies of the weights never share the memory.
+OpenReference = Callable[[Literal["float64", "float32"]], ReferenceModel]

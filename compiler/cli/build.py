@@ -1,0 +1,90 @@
+"""`compile build`: the whole way from a checkpoint to a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from compiler.cli import options
+from compiler.cli.failure import describe
+from compiler.cli.progress import working
+from compiler.errors import BudgetError
+
+
+@click.command(short_help="A checkpoint to a bundle with a certificate.")
+@options.model
+@options.profile
+@options.task
+@options.precision
+@options.revision
+@options.budget
+@options.out
+@options.strict
+@options.allow_pickle
+@click.option("--no-bench", is_flag=True, help="Leave out the measurement.")
+@options.output
+def build(
+    *,
+    model: str,
+    profile: str,
+    task: str | None,
+    precision: str | None,
+    revision: str | None,
+    budget: dict[str, float],
+    out: Path | None,
+    strict: bool,
+    allow_pickle: bool,
+    no_bench: bool,
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """Compile MODEL (a hub id, a folder or a .gguf file) to a bundle, and certify it against PyTorch.
+
+    A bundle outside its budget is written too, with verdict "fail"; the exit code is then 8.
+
+    \b
+    Examples:
+      compile build sentence-transformers/all-MiniLM-L6-v2
+      compile build model.gguf --profile cpu-x86-avx2 --precision int8-weights
+      compile build ./folder --budget max_perplexity_ratio=1.02 --json
+    """
+    from compiler import pipeline
+
+    failed: BudgetError | None = None
+    with working(verbose) as progress:
+        try:
+            bundle = pipeline.build(
+                model,
+                profile=profile,
+                task=task,
+                out=out,
+                revision=revision,
+                precision=precision,
+                budget=budget,
+                strict=strict,
+                allow_pickle=allow_pickle,
+                bench=not no_bench,
+                progress=progress,
+            )
+        except BudgetError as error:
+            if error.bundle is None:
+                raise
+            bundle, failed = error.bundle, error
+    _show(bundle, failed, as_json)
+
+
+def _show(bundle: Path, failed: BudgetError | None, as_json: bool) -> None:
+    """The result, also of a build outside its budget; that one still ends with its error."""
+    from compiler.cli import summary
+    from compiler.cli.output import emit
+
+    if as_json:
+        result = summary.summary(bundle)
+        emit({**result, "error": describe(failed)._asdict()} if failed else result)
+    else:
+        summary.show(bundle)
+    if failed and as_json:
+        raise click.exceptions.Exit(failed.exit_code)
+    if failed:
+        raise failed

@@ -1,0 +1,39 @@
+"""`compile check`: parity of a bundle with PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from compiler.cli import options
+from compiler.cli.progress import working
+
+
+@click.command(short_help="A bundle's answers against PyTorch float32.")
+@click.argument("bundle", type=options.FOLDER)
+@options.reference
+@options.budget
+@options.output
+def check(bundle: Path, reference: str | None, budget: dict[str, float], as_json: bool, verbose: bool) -> None:
+    """Compare BUNDLE with its checkpoint in PyTorch float32. Exit code 8 when it is outside the budget.
+
+    \b
+    Examples:
+      compile check artifacts/model
+      compile check artifacts/model --reference ./folder --budget min_top1_agreement=0.9
+    """
+    from compiler import pipeline
+    from compiler.cli.output import emit
+    from compiler.cli.summary import show_findings
+    from compiler.errors import BudgetError
+
+    with working(verbose) as progress:
+        checked = pipeline.check(bundle, reference=reference, budget=budget, progress=progress)
+    if as_json:
+        emit({"bundle": bundle, "verdict": "pass" if checked.passed else "fail", "checked": checked})
+    else:
+        show_findings(checked.findings)
+        click.echo(f"verdict: {'pass' if checked.passed else 'FAIL: ' + ', '.join(checked.reasons)}")
+    if not checked.passed:
+        raise click.exceptions.Exit(BudgetError.exit_code)

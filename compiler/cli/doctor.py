@@ -1,0 +1,129 @@
+"""`compile doctor`: can this machine build and run bundles, and if not, what is missing."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compiler.cli import options
+from compiler.cli.progress import working
+
+RUNTIME = ("transformer-compiler", "numpy", "onnxruntime", "tokenizers", "msgspec", "psutil", "click", "rich")
+BUILD = ("torch", "transformers", "optimum", "onnx", "onnx-ir", "onnxscript", "safetensors", "gguf")
+
+
+@click.command(short_help="What this machine can build and run, and what is missing.")
+@options.output
+def doctor(as_json: bool, verbose: bool) -> None:
+    """Show versions, engines, CPU features, the profiles that fit, and the cache. Exit code 10 when none fits.
+
+    \b
+    Example:
+      compile doctor --json
+    """
+    from compiler.cli.output import emit
+    from compiler.errors import EngineUnavailableError
+
+    with working(verbose):
+        findings = examine()
+    if as_json:
+        emit(findings)
+    else:
+        _show(findings)
+    if not findings["usable"]:
+        raise click.exceptions.Exit(EngineUnavailableError.exit_code)
+
+
+def examine() -> dict[str, Any]:
+    """Everything doctor reports, as plain data. `usable` names the profiles that fit and whose engine is available."""
+    from compiler import profile
+
+    machine = profile.detect()
+    engines = {name: _engine(name) for name in _engine_names()}
+    shipped = [profile.load(name) for name in profile.names()]
+    lacking = {each.name: profile.missing(each, machine) for each in shipped}
+    return {
+        "python": {"version": platform.python_version(), "executable": sys.executable},
+        "packages": {name: _version(name) for name in (*RUNTIME, *BUILD)},
+        "can_build": all(_version(name) for name in BUILD),
+        "engines": engines,
+        "machine": machine,
+        "profiles": {name: {"missing": missing} for name, missing in lacking.items()},
+        "usable": [each.name for each in shipped if not lacking[each.name] and engines[each.engine]["available"]],
+        "cache": _cache(),
+    }
+
+
+def _engine_names() -> list[str]:
+    from compiler.engines import ENGINES
+
+    return list(ENGINES)
+
+
+def _engine(name: str) -> dict[str, Any]:
+    from compiler.engines import engine
+    from compiler.errors import EngineUnavailableError
+
+    try:
+        return {"available": True, "version": engine(name).version(), "reason": ""}
+    except EngineUnavailableError as error:
+        return {"available": False, "version": None, "reason": error.found}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cache() -> dict[str, Any]:
+    from compiler.cache import cache_folder
+
+    folder = cache_folder()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return {
+        "folder": folder,
+        "size_bytes": sum(_size(path) for path in folder.rglob("*")) if folder.is_dir() else 0,
+        "free_bytes": shutil.disk_usage(existing).free,
+    }
+
+
+def _size(path: Path) -> int:
+    """Bytes of a plain file; 0 for anything else, and for what a build removes meanwhile."""
+    try:
+        return path.lstat().st_size if path.is_file() and not path.is_symlink() else 0
+    except OSError:
+        return 0
+
+
+def _show(findings: dict[str, Any]) -> None:
+    from compiler.cli.output import size, table
+
+    machine, cache = findings["machine"], findings["cache"]
+    rows = [(name, version or "missing") for name, version in findings["packages"].items()]
+    table(("package", "version"), [("python", findings["python"]["version"]), *rows])
+    if not findings["can_build"]:
+        click.echo("To build, not only run, bundles: pip install 'transformer-compiler[build]'")
+    rows = [(name, each["version"] or each["reason"]) for name, each in findings["engines"].items()]
+    table(("engine", "version, or why it is not available"), rows)
+    facts = [
+        ("cpu", f"{machine.cpu} ({machine.architecture})"),
+        ("features", " ".join(machine.features)),
+        ("cores", f"{machine.physical_cores} physical, {machine.logical_cores} logical"),
+        ("memory", size(machine.memory_bytes)),
+        ("cache", f"{cache['folder']}, {size(cache['size_bytes'])}"),
+        ("free disk", size(cache["free_bytes"])),
+    ]
+    table(("", ""), facts)
+    lacking = {name: each["missing"] for name, each in findings["profiles"].items()}
+    rows = [(name, f"lacks {', '.join(missing)}" if missing else "fits") for name, missing in lacking.items()]
+    table(("profile", "this machine"), rows)
+    if not findings["usable"]:
+        click.echo("No shipped profile can be used here.")

@@ -1,0 +1,57 @@
+"""`compile inspect`: what is in a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from compiler.cli import options
+
+
+@click.command(short_help="A bundle's manifest, certificate and operators.")
+@click.argument("bundle", type=options.FOLDER)
+@options.output
+def inspect(bundle: Path, as_json: bool, verbose: bool) -> None:
+    """Show what BUNDLE is, how it was certified, and which operator runs where in which precision.
+
+    \b
+    Example:
+      compile inspect artifacts/model
+    """
+    from compiler.cli.output import emit, size, table
+    from compiler.cli.summary import read, show, show_findings, show_measured
+
+    manifest, certificate = read(bundle)
+    if as_json:
+        emit({"bundle": bundle, "manifest": manifest, "certificate": certificate})
+        return
+    show(bundle)
+    show_findings(certificate.checked.findings)
+    if certificate.measured:
+        show_measured(certificate.measured)
+    rows = [
+        (
+            place.operator,
+            place.count,
+            place.precision,
+            place.provider,
+            f"{place.time_share:.1%}",
+            ", ".join(place.modules),
+        )
+        for place in sorted(certificate.placement, key=lambda place: -place.time_share)
+    ]
+    table(("operator", "nodes", "precision", "runs on", "time", "modules"), rows, "Operators")
+    source = manifest.source
+    facts = [
+        ("source", f"{source.location} ({source.kind})"),
+        ("digest", source.digest),
+        ("architecture", manifest.architecture),
+        ("parameters", f"{manifest.parameters:,}"),
+        ("context", f"{manifest.context_length} tokens"),
+        ("engine", f"{manifest.engine} {manifest.engine_version}"),
+        ("created", certificate.created),
+        ("machine", certificate.machine.cpu),
+    ]
+    table(("", ""), facts, "Origin")
+    table(("file", "size"), [(name, size(entry.size)) for name, entry in manifest.files.items()], "Files")

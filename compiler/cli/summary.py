@@ -1,0 +1,111 @@
+"""What a bundle is and how its build ended, drawn from its manifest and certificate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+
+from compiler.cli.output import size, table
+from compiler.records import Certificate, Finding, Manifest, Measured, Series
+
+
+def read(bundle: Path) -> tuple[Manifest, Certificate]:
+    from compiler import records
+    from compiler.bundle import CERTIFICATE
+    from compiler.bundle import read as manifest
+
+    return manifest(bundle), records.load(bundle / CERTIFICATE, Certificate)
+
+
+def speedups(measured: Measured | None) -> dict[str, float]:
+    """Per series that both runners have: how many times better the engine's median is than PyTorch's."""
+    if measured is None or measured.reference is None:
+        return {}
+    reference = {series.name: series for series in measured.reference.series}
+    return {
+        series.name: _ratio(series, reference[series.name])
+        for series in measured.engine.series
+        if series.name in reference
+    }
+
+
+def summary(bundle: Path) -> dict[str, Any]:
+    """The `--json` result of a build."""
+    manifest, certificate = read(bundle)
+    return {
+        "bundle": bundle,
+        "verdict": certificate.verdict,
+        "reasons": certificate.reasons,
+        "task": certificate.task,
+        "profile": certificate.profile,
+        "precision": certificate.precision,
+        "size_bytes": sum(entry.size for entry in manifest.files.values()),
+        "speedup": speedups(certificate.measured),
+        "findings": certificate.checked.findings,
+    }
+
+
+def show(bundle: Path) -> None:
+    """The same for a person."""
+    result = summary(bundle)
+    passed = result["verdict"] == "pass"
+    rows = [
+        ("verdict", "pass" if passed else "FAIL"),
+        ("reasons", ", ".join(result["reasons"]) or "none: every finding is within its limit"),
+        ("task", result["task"]),
+        ("profile", result["profile"]),
+        ("precision", result["precision"]),
+        ("size", size(result["size_bytes"])),
+        *((f"speed-up, {name}", f"{ratio:.2f} times PyTorch") for name, ratio in result["speedup"].items()),
+        ("bundle", bundle),
+    ]
+    table(("", ""), rows)
+    for left_out in (run for run in read(bundle)[1].passes if not run.kept):
+        click.echo(f"left out: {left_out.name}: {left_out.reason}")
+
+
+def show_findings(findings: tuple[Finding, ...]) -> None:
+    rows = [
+        (
+            finding.name,
+            finding.value,
+            "-" if finding.limit is None else f"{'<=' if finding.better == 'lower' else '>='} {finding.limit:.4g}",
+            finding.unit,
+            finding.samples,
+            "" if finding.limit is None else "within" if finding.passed else "OUTSIDE",
+            finding.basis,
+        )
+        for finding in findings
+    ]
+    table(("finding", "value", "limit", "unit", "samples", "", "basis"), rows, "Parity with PyTorch float32")
+
+
+def show_measured(measured: Measured) -> None:
+    ratios = speedups(measured)
+    reference = {} if measured.reference is None else {series.name: series for series in measured.reference.series}
+    rows = [
+        (
+            series.name,
+            series.unit,
+            median(series.samples),
+            median(reference[series.name].samples) if series.name in reference else "-",
+            f"{ratios[series.name]:.2f}" if series.name in ratios else "-",
+            len(series.samples),
+        )
+        for series in measured.engine.series
+    ]
+    table(("measurement", "unit", measured.engine.name, "PyTorch", "times", "samples"), rows, "Medians")
+    runners = [runner for runner in (measured.engine, measured.reference) if runner]
+    costs = [
+        (runner.name, runner.threads, runner.load_seconds, size(runner.peak_memory_bytes), size(runner.disk_bytes))
+        for runner in runners
+    ]
+    table(("runner", "threads", "load s", "peak memory", "on disk"), costs)
+
+
+def _ratio(ours: Series, theirs: Series) -> float:
+    better, worse = (theirs, ours) if ours.better == "lower" else (ours, theirs)
+    return median(better.samples) / median(worse.samples)

@@ -1,0 +1,114 @@
+"""optimize: the portable model, lowered for one profile by passes in order, each under the numeric guard."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from compiler import records
+from compiler.errors import PassError
+from compiler.optimize.guard import Guard, Judgement
+from compiler.optimize.passes.base import Context, Feeds, Pass
+from compiler.optimize.signature import cache_shape, tensors
+from compiler.optimize.storage import load, save
+from compiler.records import Exported, Optimized, PassRun
+
+Observer = Callable[[ir.Model, PassRun], None]
+
+MODEL = "model.onnx"
+RECORD = "optimized.json"
+
+
+def optimize(
+    folder: Path,
+    exported: Exported,
+    passes: Sequence[Pass],
+    *,
+    profile_name: str,
+    precision: str,
+    out: Path,
+    calibration: Callable[[], Sequence[Feeds]],
+    observers: Sequence[Observer] = (),
+    strict: bool = False,
+) -> Optimized:
+    """Apply `passes` to `folder / exported.model` and write the lowered model and its record into `out`.
+
+    A pass that raises, or that the guard finds to change answers, is undone and recorded with `kept=False`. After
+    each pass every observer is called with the graph as it then stands and what the pass did.
+
+    Raises:
+        PassError: a pass failed or changed answers, and `strict` asks not to go on without it.
+        CheckpointError: the portable model itself gives NaN or infinity.
+        EngineError: ONNX Runtime cannot run the portable model.
+        StorageError: `out` cannot be written.
+    """
+    started = time.perf_counter()
+    model = load(folder / exported.model)
+    context = Context(exported=exported, calibration=calibration)
+    guard = Guard(model, exported)
+    runs: list[PassRun] = []
+    for pass_ in passes:
+        model, run = _apply(pass_, model, context, guard)
+        if strict and not run.kept:
+            raise _refused(run, runs)
+        runs.append(run)
+        for observe in observers:
+            observe(model, run)
+    save(model, out / MODEL)
+    optimized = Optimized(
+        exported=exported,
+        profile=profile_name,
+        precision=precision,
+        model=MODEL,
+        inputs=tensors(model.graph.inputs),
+        outputs=tensors(model.graph.outputs),
+        passes=tuple(runs),
+        op_counts=dict(Counter(node.op_type for node in model.graph).most_common()),
+        cache=cache_shape(model, exported),
+        seconds=time.perf_counter() - started,
+    )
+    records.save(optimized, out / RECORD)
+    return optimized
+
+
+def _apply(pass_: Pass, model: ir.Model, context: Context, guard: Guard) -> tuple[ir.Model, PassRun]:
+    """Run one pass under the guard. Gives the model to go on with: the rewritten one, or the one before."""
+    started = time.perf_counter()
+    before = model.clone()
+    modified = True
+    try:
+        modified = pass_.apply(model, context)
+        if modified:
+            RemoveUnusedNodesPass()(model)
+        judgement = guard.judge(model, lossy=pass_.lossy) if modified else Judgement(None)
+    except Exception as error:  # noqa: BLE001 - a pass may fail in any way; it is recorded, or raised by `strict`
+        judgement = Judgement(None, f"{type(error).__name__}: {error}")
+    kept = not judgement.reason
+    result = model if kept else before
+    return result, PassRun(
+        name=pass_.name,
+        options=dataclasses.asdict(pass_),
+        modified=modified,
+        kept=kept,
+        nodes_before=len(before.graph),
+        nodes_after=len(result.graph),
+        seconds=time.perf_counter() - started,
+        error=judgement.error,
+        reason=judgement.reason,
+    )
+
+
+def _refused(run: PassRun, earlier: Sequence[PassRun]) -> PassError:
+    before = ", ".join(done.name for done in earlier if done.modified and done.kept) or "none"
+    return PassError(
+        f'pass "{run.name}" was refused',
+        found=run.reason,
+        expected=f"unchanged answers; passes applied before it: {before}",
+        action=f'remove "{run.name}" from the profile, or build without --strict to go on without it',
+    )

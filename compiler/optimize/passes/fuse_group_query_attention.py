@@ -1,0 +1,263 @@
+"""Attention over a cache, with its rotary embedding, as one `com.microsoft.GroupQueryAttention` node.
+
+ONNX Runtime's kernel appends to the cache in place when past and present are one buffer, rotates queries and keys
+itself, and takes a length per row instead of a mask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import onnx_ir as ir
+
+from compiler.optimize.evaluate import evaluate, inputs_of
+from compiler.optimize.passes.base import Context, Pass
+from compiler.optimize.passes.graph import MICROSOFT, initializer, metadata, producer, remove_dead
+
+MASK = "attention_mask"
+POSITIONS = "position_ids"
+
+
+class Rotary(NamedTuple):
+    cos: ir.Value
+    sin: ir.Value
+
+
+class Match(NamedTuple):
+    """One attention with a cache: its projections as (batch, sequence, heads, head_dim), and what it replaces."""
+
+    node: ir.Node
+    query: ir.Value
+    key: ir.Value
+    value: ir.Value
+    past: tuple[ir.Value, ir.Value]
+    present: tuple[ir.Value, ir.Value]
+    rotary: Rotary | None
+    output: ir.Value
+
+
+@dataclass(frozen=True)
+class FuseGroupQueryAttention(Pass):
+    name: ClassVar[str] = "fuse-group-query-attention"
+
+    def apply(self, model: ir.Model, context: Context) -> bool:
+        matches = [match for node in list(model.graph) if (match := _match(node))]
+        if not matches or context.exported.cache is None:
+            return False
+        windows: dict[int, int | None] = {}
+        tables: dict[tuple[int, int], Rotary | None] = {}
+        shared: dict[str, ir.Value] = {}
+        modified = False
+        for match in matches:
+            mask = match.node.inputs[3]
+            assert mask is not None
+            if id(mask) not in windows:
+                windows[id(mask)] = _window(model, mask, context)
+            window = windows[id(mask)]
+            if window is None:
+                continue
+            table = None
+            if match.rotary is not None:
+                key = (id(match.rotary.cos), id(match.rotary.sin))
+                if key not in tables:
+                    tables[key] = _tabulate(model, match.rotary, context, len(tables))
+                table = tables[key]
+                if table is None:
+                    continue
+            if not shared:
+                shared = _lengths(model)
+            _rewrite(model, match, table, window, shared)
+            modified = True
+        if modified:
+            _drop_unused_positions(model)
+            model.opset_imports.setdefault(MICROSOFT, 1)
+        return modified
+
+
+def _drop_unused_positions(model: ir.Model) -> None:
+    """The kernel counts positions itself; the input goes with its last reader."""
+    remove_dead([node for node in model.graph if all(not value.uses() for value in node.outputs)])
+    for value in [value for value in model.graph.inputs if value.name == POSITIONS and not value.uses()]:
+        model.graph.inputs.remove(value)
+
+
+def _match(node: ir.Node) -> Match | None:
+    if node.op_type != "Attention" or len(node.inputs) < 4 or node.inputs[3] is None or len(node.outputs) > 1:
+        return None
+    query, key, value = node.inputs[:3]
+    assert query is not None and key is not None and value is not None
+    keys, values = _appended(key), _appended(value)
+    after = _only_use(node.outputs[0], "Transpose")
+    merged = _only_use(after.outputs[0], "Reshape") if after is not None and _swaps(after) else None
+    if keys is None or values is None or merged is None:
+        return None
+    query, query_rotary = _unrotated(query)
+    new_key, key_rotary = _unrotated(keys[1])
+    if query_rotary != key_rotary:
+        return None
+    heads_last = [_before_swap(tensor) for tensor in (query, new_key, values[1])]
+    if any(tensor is None for tensor in heads_last):
+        return None
+    first, second, third = (tensor for tensor in heads_last if tensor is not None)
+    return Match(node, first, second, third, (keys[0], values[0]), (key, value), query_rotary, merged.outputs[0])
+
+
+def _appended(value: ir.Value) -> tuple[ir.Value, ir.Value] | None:
+    """Past and new part of a cache tensor: Concat(graph input, new) along the length, itself a graph output."""
+    node = producer(value, "Concat")
+    if node is None or len(node.inputs) != 2 or not value.is_graph_output():
+        return None
+    past, new = node.inputs
+    if past is None or new is None or not past.is_graph_input() or node.attributes["axis"].as_int() not in (-2, 2):
+        return None
+    return past, new
+
+
+def _unrotated(value: ir.Value) -> tuple[ir.Value, Rotary | None]:
+    node = producer(value, "RotaryEmbedding")
+    if node is None:
+        return value, None
+    source, cos, sin = node.inputs[:3]
+    if source is None or cos is None or sin is None or "interleaved" in node.attributes or len(node.inputs) > 3:
+        return value, None
+    return source, Rotary(cos, sin)
+
+
+def _before_swap(value: ir.Value) -> ir.Value | None:
+    node = producer(value, "Transpose")
+    return node.inputs[0] if node is not None and _swaps(node) else None
+
+
+def _swaps(node: ir.Node) -> bool:
+    return tuple(node.attributes["perm"].as_ints()) == (0, 2, 1, 3)
+
+
+def _only_use(value: ir.Value, op_type: str) -> ir.Node | None:
+    uses = list(value.uses())
+    return uses[0].node if len(uses) == 1 and uses[0].node.op_type == op_type else None
+
+
+def _window(model: ir.Model, mask: ir.Value, context: Context) -> int | None:
+    """What the mask computes: -1 causal, n causal within the last n keys, None anything else.
+
+    Recognised by value: its subgraph is run on prompts and continuations with padding, and compared.
+    """
+    limit = context.exported.context_length
+    row = _mask_of(model, mask, context, past=limit - 1, lengths=[limit], sequence=1)
+    if row is None:
+        return None
+    seen = int(np.count_nonzero(row))
+    window = -1 if seen == limit else seen
+    for past, sequence, lengths in (
+        (0, 7, [7, 4]),
+        (5, 3, [8, 8]),
+        (min(window + 2, limit - 3) if window > 0 else 6, 2, None),
+    ):
+        lengths = lengths or [past + sequence]
+        found = _mask_of(model, mask, context, past=past, lengths=lengths, sequence=sequence)
+        columns, rows = np.arange(past + sequence), np.arange(past, past + sequence)[:, None]
+        visible = columns <= rows
+        if window > 0:
+            visible &= columns > rows - window
+        expected = visible[None, None] & (columns < np.array(lengths)[:, None])[:, None, None, :]
+        if found is None or not np.array_equal(np.broadcast_to(found, expected.shape), expected):
+            return None
+    return window
+
+
+def _mask_of(
+    model: ir.Model, mask: ir.Value, context: Context, *, past: int, lengths: list[int], sequence: int
+) -> np.ndarray | None:
+    batch, total = len(lengths), past + sequence
+    if mask.dtype != ir.DataType.BOOL:
+        return None
+    cache = context.exported.cache
+    assert cache is not None
+    feeds = {
+        "input_ids": np.ones((batch, sequence), np.int64),
+        MASK: (np.arange(total) < np.array(lengths)[:, None]).astype(np.int64),
+        POSITIONS: np.broadcast_to(np.arange(past, total), (batch, sequence)).astype(np.int64),
+    }
+    for name in inputs_of([mask]) - feeds.keys():
+        feeds[name] = np.zeros((batch, cache.kv_heads, past, cache.head_dim), np.float32)
+    return evaluate(model, [mask], feeds)[0]
+
+
+def _tabulate(model: ir.Model, rotary: Rotary, context: Context, index: int) -> Rotary | None:
+    """Cos and sin for every position up to the context length, as initializers (positions, rotary_dim / 2).
+
+    None when they depend on more than the position, checked by comparing a shuffled subset.
+    """
+    if inputs_of(rotary) != {POSITIONS}:
+        return None
+    length = context.exported.context_length
+    every = np.arange(length, dtype=np.int64)[None]
+    some = np.random.default_rng(0).permutation(length)[: min(64, length)][None].astype(np.int64)
+    tables = [array[0] for array in evaluate(model, rotary, {POSITIONS: every})]
+    parts = [array[0] for array in evaluate(model, rotary, {POSITIONS: some})]
+    if any(not np.array_equal(table[some[0]], part) for table, part in zip(tables, parts, strict=True)):
+        return None
+    cos, sin = (np.ascontiguousarray(table) for table in tables)
+    return Rotary(initializer(model, f"rotary_cos_{index}", cos), initializer(model, f"rotary_sin_{index}", sin))
+
+
+def _lengths(model: ir.Model) -> dict[str, ir.Value]:
+    """Per row the index of its last token, and the mask's width, both int32: what the kernel takes for a mask."""
+    mask = next(value for value in model.graph.inputs if value.name == MASK)
+
+    one = initializer(model, "lengths_one", np.array(1, np.int64))
+    axis = initializer(model, "lengths_axis", np.array([1], np.int64))
+    count = ir.node("ReduceSum", [mask, axis], {"keepdims": 0})
+    last = ir.node("Sub", [count.outputs[0], one])
+    last32 = ir.node("Cast", [last.outputs[0]], {"to": int(ir.DataType.INT32)})
+    shape = ir.node("Shape", [mask], {"start": 1, "end": 2})
+    width = ir.node("Squeeze", [shape.outputs[0]])
+    width32 = ir.node("Cast", [width.outputs[0]], {"to": int(ir.DataType.INT32)})
+    nodes = [count, last, last32, shape, width, width32]
+    model.graph.insert_before(model.graph[0], nodes)
+    return {"last": last32.outputs[0], "width": width32.outputs[0]}
+
+
+def _rewrite(model: ir.Model, match: Match, table: Rotary | None, window: int, shared: dict[str, ir.Value]) -> None:
+    node = match.node
+    heads_of = {name: value.shape[2] for name, value in (("q", match.query), ("k", match.key)) if value.shape}
+    flat = [_flatten(model, tensor, node) for tensor in (match.query, match.key, match.value)]
+    attributes: dict[str, int | float] = {"num_heads": int(heads_of["q"]), "kv_num_heads": int(heads_of["k"])}
+    for name in ("scale", "softcap"):
+        if name in node.attributes:
+            attributes[name] = node.attributes[name].as_float()
+    if window > 0:
+        attributes["local_window_size"] = window
+    inputs: list[ir.Value | None] = [*flat, *match.past, shared["last"], shared["width"]]
+    if table is not None:
+        attributes["do_rotary"] = 1
+        inputs += [table.cos, table.sin]
+    fused = ir.node(
+        "GroupQueryAttention", inputs, attributes, domain=MICROSOFT, num_outputs=3, metadata_props=metadata(node)
+    )
+    merged = match.output.producer()
+    assert merged is not None
+    model.graph.insert_before(merged, fused)
+    fused.outputs[0].shape, fused.outputs[0].type = match.output.shape, match.output.type
+    ir.convenience.replace_all_uses_with(match.output, fused.outputs[0])
+    for old, new in zip(match.present, fused.outputs[1:], strict=True):
+        new.name, new.shape, new.type = old.name, old.shape, old.type
+        old.name = f"{old.name}_unfused"
+        ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+    remove_dead([merged])
+
+
+def _flatten(model: ir.Model, value: ir.Value, before: ir.Node) -> ir.Value:
+    """(batch, sequence, heads, head_dim) -> (batch, sequence, heads * head_dim), dropping a Reshape that split it."""
+    split = producer(value, "Reshape")
+    source = split.inputs[0] if split is not None else None
+    if source is not None and source.shape is not None and len(source.shape) == 3:
+        return source
+    shape = initializer(model, f"{value.name}.flat_shape", np.array([0, 0, -1], np.int64))
+    merge = ir.node("Reshape", [value, shape], metadata_props=metadata(before))
+    made_by = value.producer()
+    assert made_by is not None
+    model.graph.insert_after(made_by, merge)
+    return merge.outputs[0]

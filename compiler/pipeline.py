@@ -1,0 +1,225 @@
+"""The stages in order. Start reading here.
+
+    checkpoint ─export▶ portable ─optimize▶ lowered ─build▶ engine ─check▶ parity ─measure▶ speed ─seal▶ bundle
+
+Every stage writes a folder with its record into the cache; a stage whose inputs have not changed is taken from there.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from compiler import bundle, records, stages
+from compiler import profile as profiles
+from compiler.cache import cache_folder
+from compiler.errors import BudgetError, CheckpointError, UsageError, did_you_mean
+from compiler.profile import Budget
+from compiler.records import Certificate, Checked, Exported, Manifest, Measured
+from compiler.stages import EXPORTED, OPTIMIZED, Event, Progress, silent
+from compiler.storage import staging
+
+__all__ = [
+    "EXPORTED",
+    "OPTIMIZED",
+    "Event",
+    "Progress",
+    "bench",
+    "build",
+    "cache_folder",
+    "check",
+    "export",
+    "optimize",
+]
+
+
+def build(
+    model: str,
+    *,
+    profile: str = "auto",
+    task: str | None = None,
+    out: Path | None = None,
+    revision: str | None = None,
+    precision: str | None = None,
+    budget: dict[str, float] | None = None,
+    strict: bool = False,
+    allow_pickle: bool = False,
+    bench: bool = True,
+    progress: Progress = silent,
+) -> Path:
+    """Compile a checkpoint into a bundle and certify it.
+
+    Args:
+        model: a hub id, a folder or a `.gguf` file.
+        profile: a shipped profile's name, a TOML file, or "auto" for this machine's.
+        task: a key of `tasks.TASKS`; None infers it.
+        out: the bundle's folder; None is `artifacts/NAME` in the current folder.
+        revision: of a hub id.
+        precision: one that the profile offers; None is its default.
+        budget: limits that replace the profile's, by the names of `profile.Budget`.
+        strict: fail on a pass that changes answers, rather than go on without it.
+        allow_pickle: read pickle weights, which can run code.
+        bench: measure speed and memory beside PyTorch.
+        progress: called with every step.
+
+    Returns:
+        the bundle's folder.
+
+    Raises:
+        BudgetError: answers left the budget; the bundle is written all the same, with the verdict "fail".
+        CompilerError: any other error of `compiler.errors`; nothing is left behind.
+    """
+    target = profiles.load(profile)
+    checkpoint = stages.run_checkpoint(
+        model, task=task, revision=revision, allow_pickle=allow_pickle, progress=progress
+    )
+    exported_in, exported = stages.run_export(checkpoint, progress)
+    recipe = target.recipe(exported.kind)
+    limits = _budget(recipe.budget, budget or {})
+    optimized_in, optimized = stages.run_optimize(
+        exported_in, exported, target, precision, strict=strict, progress=progress
+    )
+    built_in, _ = stages.run_build(exported_in, optimized_in, optimized, target, progress)
+    checked = stages.run_check(built_in, checkpoint.folder, limits, progress)
+    measured = stages.run_measure(built_in, checkpoint.folder, progress) if bench else None
+    folder = out or Path("artifacts") / _slug(model)
+    certificate = stages.run_seal(
+        folder,
+        built_in=built_in,
+        optimized=optimized,
+        checked=checked,
+        measured=measured,
+        budget=limits,
+        progress=progress,
+    )
+    if certificate.verdict == "fail":
+        error = _outside(str(folder), checked)
+        error.bundle = folder
+        raise error
+    return folder
+
+
+def export(
+    model: str,
+    *,
+    task: str | None = None,
+    out: Path | None = None,
+    revision: str | None = None,
+    allow_pickle: bool = False,
+    progress: Progress = silent,
+) -> Path:
+    """The first stage alone: a folder with the portable model and `exported.json`. Arguments as in `build`."""
+    checkpoint = stages.run_checkpoint(
+        model, task=task, revision=revision, allow_pickle=allow_pickle, progress=progress
+    )
+    made, _ = stages.run_export(checkpoint, progress)
+    return _copy(made, out or Path("artifacts") / f"{_slug(model)}-exported", EXPORTED)
+
+
+def optimize(
+    exported: Path,
+    *,
+    profile: str = "auto",
+    precision: str | None = None,
+    out: Path | None = None,
+    strict: bool = False,
+    progress: Progress = silent,
+) -> Path:
+    """The second stage alone: lower the portable model in the folder `exported`. Arguments as in `build`."""
+    record = records.load(exported / EXPORTED, Exported)
+    made, optimized = stages.run_optimize(
+        exported, record, profiles.load(profile), precision, strict=strict, progress=progress
+    )
+    name = exported.name.removesuffix("-exported")
+    return _copy(made, out or exported.parent / f"{name}-{optimized.profile}-{optimized.precision}", OPTIMIZED)
+
+
+def check(
+    bundle: Path, *, reference: str | None = None, budget: dict[str, float] | None = None, progress: Progress = silent
+) -> Checked:
+    """Compare a bundle with PyTorch again.
+
+    Args:
+        bundle: the folder.
+        reference: where the checkpoint is now; None is where it was when the bundle was built.
+        budget: limits that replace those the bundle was certified with.
+
+    Raises:
+        CheckpointError: the reference is not the checkpoint that the bundle was built from.
+    """
+    manifest, certificate = _open(bundle)
+    limits = _budget(msgspec.convert(certificate.budget, Budget), budget or {})
+    return stages.run_check(bundle, _reference(manifest, reference, progress), limits, progress, manifest)
+
+
+def bench(bundle: Path, *, reference: str | None = None, progress: Progress = silent) -> Measured:
+    """Measure a bundle and PyTorch again on this machine. Arguments as in `check`."""
+    from compiler.measure import measure
+
+    manifest, _ = _open(bundle)
+    folder = _reference(manifest, reference, progress)
+    return measure(bundle, folder, progress=stages.report(progress, "measure"))
+
+
+def _budget(base: Budget, changes: dict[str, float]) -> Budget:
+    known = Budget.__struct_fields__
+    for name in changes:
+        if name not in known:
+            raise UsageError(
+                f'budget "{name}" is unknown',
+                expected=", ".join(known),
+                action=did_you_mean(name, known) or "choose one",
+            )
+    try:
+        return msgspec.convert({**msgspec.structs.asdict(base), **changes}, Budget)
+    except msgspec.ValidationError as error:
+        raise UsageError("--budget", found=str(error)) from error
+
+
+def _open(folder: Path) -> tuple[Manifest, Certificate]:
+    manifest = bundle.verify(folder)
+    return manifest, records.load(folder / bundle.CERTIFICATE, Certificate)
+
+
+def _reference(manifest: Manifest, location: str | None, progress: Progress) -> Path:
+    source = manifest.source
+    found = stages.run_checkpoint(
+        location or source.location,
+        task=manifest.task,
+        revision=None if location else source.revision,
+        allow_pickle=False,
+        progress=progress,
+    )
+    if found.source.digest != source.digest:
+        raise CheckpointError(
+            f"{location or source.location}: not the checkpoint that the bundle was built from",
+            found=f"digest {found.source.digest[:16]}...",
+            expected=f"digest {source.digest[:16]}...",
+            action="name the original with --reference, or build again",
+        )
+    return found.folder
+
+
+def _outside(folder: str, checked: Checked) -> BudgetError:
+    broken = [finding for finding in checked.findings if not finding.passed]
+    return BudgetError(
+        f"{folder}: answers left the budget ({', '.join(checked.reasons)})",
+        found="; ".join(f"{finding.name} {finding.value:.4g} {finding.unit}" for finding in broken),
+        expected="; ".join(
+            f"{finding.name} {'<=' if finding.better == 'lower' else '>='} {finding.limit:.4g}" for finding in broken
+        ),
+        action="choose a finer --precision, or allow more with --budget; the bundle is written, with verdict fail",
+    )
+
+
+def _copy(made: Path, out: Path, marker: str) -> Path:
+    with staging(out, marker) as folder:
+        shutil.copytree(made, folder, dirs_exist_ok=True)
+    return out
+
+
+def _slug(model: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", Path(model.rstrip("/")).name.removesuffix(".gguf")).strip("-.") or "model"

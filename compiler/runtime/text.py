@@ -1,0 +1,98 @@
+"""A bundle's tokenizer and the tokens that have a meaning to the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from tokenizers import Encoding, Tokenizer
+
+from compiler.errors import IntegrityError, UsageError
+from compiler.records import Manifest
+from compiler.runtime.chat import ChatTemplate
+
+TOKENIZER = "tokenizer.json"
+
+
+class Text:
+    """Text to tokens and back. Nothing changes after construction, so threads share it.
+
+    Attributes:
+        tokenizer: without padding; it cuts at the context for an encoder, and never for a decoder.
+        bos: the token that begins a text, or None.
+        ends: tokens that end an answer.
+        pad: a token to fill rows with; the attention mask hides it.
+        chat: the chat template, or None.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.tokenizer = _tokenizer(folder)
+        model, generation, settings = (
+            _read(folder / f"{name}.json") for name in ("config", "generation_config", "tokenizer_config")
+        )
+        if manifest.kind == "encoder":
+            sentence = _read(folder / "sentence_bert_config.json").get("max_seq_length")
+            self.tokenizer.enable_truncation(min(manifest.context_length, sentence or manifest.context_length))
+        special = {name: _content(settings.get(f"{name}_token")) for name in ("bos", "eos", "pad", "unk")}
+        ids = {name: self.tokenizer.token_to_id(token) for name, token in special.items() if token}
+        declared = [generation, model, {f"{name}_token_id": token for name, token in ids.items()}]
+        self.bos: int | None = next(iter(_ids(declared, "bos_token_id")), None)
+        self.pad: int = next(iter(_ids(declared, "pad_token_id")), 0)
+        self.ends: frozenset[int] = frozenset(_ids(declared, "eos_token_id"))
+        template = _chat_template(folder, settings)
+        self.chat = ChatTemplate(template, special) if template else None
+
+    def encode(self, texts: Sequence[str], *, special: bool = True) -> list[Encoding]:
+        """Tokens of each text; `special` adds what the tokenizer puts around every text."""
+        return self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=special)
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    path = folder / TOKENIZER
+    if not path.is_file():
+        raise UsageError(f"{folder}: the bundle has no tokenizer", expected=TOKENIZER, action="use run() with tensors")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises nothing more precise
+        raise IntegrityError(f"{path}: not a tokenizer", found=str(error)) from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A checkpoint's JSON object; {} when it has no such file."""
+    if not path.is_file():
+        return {}
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise IntegrityError(f"{path}: not a JSON object", found=str(error)) from error
+
+
+def _ids(declared: Sequence[dict[str, Any]], key: str) -> tuple[int, ...]:
+    """Token ids under `key` in the first file that declares any: a number or a list of them."""
+    for settings in declared:
+        match settings.get(key):
+            case int(token):
+                return (token,)
+            case [*tokens] if tokens:
+                return tuple(tokens)
+    return ()
+
+
+def _content(token: Any) -> str:
+    """A special token's text: a string, or an object with "content"."""
+    return token.get("content", "") if isinstance(token, dict) else token or ""
+
+
+def _chat_template(folder: Path, settings: dict[str, Any]) -> str:
+    path = folder / "chat_template.jinja"
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    template = settings.get("chat_template") or ""
+    if isinstance(template, list):  # several, by name
+        template = {each["name"]: each["template"] for each in template}.get("default", "")
+    return str(template)

@@ -1,0 +1,252 @@
+"""Each stage with its place in the cache: what decides its result, and what it is made by.
+
+`pipeline` calls these in order. A stage's heavy imports happen only when it really runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from compiler import bundle, profile, records
+from compiler.cache import cache_folder, folder_key, key, stage
+from compiler.errors import UsageError, did_you_mean
+from compiler.profile import Budget, Profile
+from compiler.records import Built, Certificate, Checked, EngineOptions, Exported, Manifest, Measured, Optimized
+from compiler.storage import staging
+
+if TYPE_CHECKING:
+    from compiler.checkpoint import Checkpoint
+
+EXPORTED, OPTIMIZED, BUILT, CHECKED, MEASURED = (
+    f"{name}.json" for name in ("exported", "optimized", "built", "checked", "measured")
+)
+CALIBRATION_TEXTS, CALIBRATION_TOKENS = 32, 128
+
+
+class Event(NamedTuple):
+    """Progress of one stage, for a person: `done` of `total` steps (total 0: unknown)."""
+
+    stage: str
+    message: str
+    done: int = 0
+    total: int = 0
+    cached: bool = False
+
+
+Progress = Callable[[Event], None]
+
+
+def silent(_: Event) -> None:
+    pass
+
+
+def run_checkpoint(
+    model: str, *, task: str | None, revision: str | None, allow_pickle: bool, progress: Progress
+) -> Checkpoint:
+    from compiler.checkpoint import resolve
+
+    progress(Event("checkpoint", model))
+    return resolve(model, task=task, revision=revision, allow_pickle=allow_pickle, cache=cache_folder())
+
+
+def run_export(checkpoint: Checkpoint, progress: Progress) -> tuple[Path, Exported]:
+    packages = ("torch", "transformers", "onnx", "onnx-ir", "onnxscript")
+    code = ("export", "checkpoint", "records.py", "tasks.py")
+    name = key(checkpoint.source.digest, checkpoint.task, code=code, packages=packages)
+
+    def make(out: Path) -> Exported:
+        from compiler.export import export
+
+        return export(checkpoint, out)
+
+    folder = cache_folder() / "export" / name
+    exported = stage(folder, EXPORTED, Exported, make, _started(progress, "export", f"task {checkpoint.task}"))
+    return folder, msgspec.structs.replace(exported, source=checkpoint.source)
+
+
+def run_optimize(
+    folder: Path, exported: Exported, target: Profile, precision: str | None, *, strict: bool, progress: Progress
+) -> tuple[Path, Optimized]:
+    recipe = target.recipe(exported.kind)
+    chosen = precision or recipe.precision
+    if chosen not in recipe.precisions:
+        raise UsageError(
+            f'precision "{chosen}" is not in profile {target.name}',
+            expected=", ".join(recipe.precisions),
+            action=did_you_mean(chosen, recipe.precisions) or "choose one of these, or add it to a profile of your own",
+        )
+    choices = [*recipe.passes, *recipe.precisions[chosen]]
+    inside = folder.parent == cache_folder() / "export"
+    origin = folder.name if inside else folder_key(folder)
+    packages = ("onnx-ir", "onnxscript", "onnxruntime")
+    code = ("optimize", "records.py", "corpus.py")
+    name = key(origin, target.name, chosen, choices, strict, code=code, packages=packages)
+    started = _started(progress, "optimize", f"{chosen} for {target.name}", len(choices))
+
+    def make(out: Path) -> Optimized:
+        from compiler.optimize.calibration import text_feeds
+        from compiler.optimize.lower import optimize
+        from compiler.optimize.passes import PASSES
+
+        done = iter(range(1, len(choices) + 1))
+        return optimize(
+            folder,
+            exported,
+            [PASSES[choice.name](**choice.options) for choice in choices],
+            profile_name=target.name,
+            precision=chosen,
+            out=out,
+            calibration=functools.partial(
+                text_feeds, folder / "tokenizer.json", exported, CALIBRATION_TEXTS, CALIBRATION_TOKENS, 0
+            ),
+            observers=[lambda _, run: progress(Event("optimize", run.name, next(done), len(choices)))],
+            strict=strict,
+        )
+
+    made = cache_folder() / "optimize" / name
+    optimized = stage(made, OPTIMIZED, Optimized, make, started)
+    return made, msgspec.structs.replace(optimized, exported=exported)
+
+
+def run_build(
+    exported_in: Path, optimized_in: Path, optimized: Optimized, target: Profile, progress: Progress
+) -> tuple[Path, Built]:
+    """The engine with all a bundle holds but the certificate: the runtime can open the folder."""
+    from compiler.engines import engine
+
+    options = EngineOptions(threads=target.threads)
+    chosen = engine(target.engine)
+    code = ("engines", "records.py", "bundle.py")
+    name = key(optimized_in.name, target.engine, chosen.version(), options, optimized.exported.source, code=code)
+
+    def make(out: Path) -> Built:
+        built = chosen.build(optimized, optimized_in, out, options)
+        for path in exported_in.iterdir():
+            if path.is_file() and path.name != EXPORTED and not path.name.startswith(optimized.exported.model):
+                shutil.copyfile(path, out / path.name)
+        records.save(_manifest(optimized, built), out / bundle.MANIFEST)
+        return built
+
+    folder = cache_folder() / "build" / name
+    return folder, stage(folder, BUILT, Built, make, _started(progress, "build", target.engine))
+
+
+def run_check(
+    folder: Path, reference: Path, budget: Budget, progress: Progress, manifest: Manifest | None = None
+) -> Checked:
+    from compiler.engines import engine
+
+    manifest = manifest or records.load(folder / bundle.MANIFEST, Manifest)
+
+    def make(_: Path) -> Checked:
+        from compiler.check import check
+        from compiler.checkpoint.reference import Reference
+        from compiler.corpus import evaluation_text
+
+        session = engine(manifest.engine).open(folder / manifest.model, manifest.options)
+        try:
+            return check(
+                session,
+                manifest,
+                functools.partial(Reference, reference, manifest.task),
+                evaluation_text(),
+                budget=budget,
+                tokenizer=folder / "tokenizer.json",
+            )
+        finally:
+            session.close()
+
+    started = _started(progress, "check", "against PyTorch float32")
+    if folder.parent != cache_folder() / "build":
+        started(False)
+        return make(folder)
+    code = ("check", "checkpoint/reference.py", "corpus.py", "runtime", "engines")
+    name = key(folder.name, budget, code=code, packages=("torch", "transformers"))
+    return stage(cache_folder() / "check" / name, CHECKED, Checked, make, started)
+
+
+def run_measure(folder: Path, reference: Path, progress: Progress) -> Measured:
+    def make(_: Path) -> Measured:
+        from compiler.measure import measure
+
+        return measure(folder, reference, progress=report(progress, "measure"))
+
+    machine = profile.detect()
+    code = ("measure", "checkpoint/reference.py", "runtime", "engines")
+    name = key(folder.name, machine, code=code, packages=("torch", "transformers"))
+    started = _started(progress, "measure", "engine and PyTorch, one process each")
+    return stage(cache_folder() / "measure" / name, MEASURED, Measured, make, started)
+
+
+def run_seal(
+    out: Path,
+    *,
+    built_in: Path,
+    optimized: Optimized,
+    checked: Checked,
+    measured: Measured | None,
+    budget: Budget,
+    progress: Progress,
+) -> Certificate:
+    from compiler.report import certificate, html
+
+    progress(Event("seal", str(out)))
+    built = records.load(built_in / BUILT, Built)
+    made = certificate(
+        optimized=optimized,
+        built=built,
+        checked=checked,
+        measured=measured,
+        budget={name: value for name, value in msgspec.structs.asdict(budget).items() if value is not None},
+        machine=profile.detect(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    with staging(out, bundle.MANIFEST) as folder:
+        for path in built_in.iterdir():
+            if path.name not in (BUILT, bundle.MANIFEST):
+                shutil.copyfile(path, folder / path.name)
+        records.save(made, folder / bundle.CERTIFICATE)
+        (folder / "report.html").write_text(html(made), encoding="utf-8")
+        bundle.seal(folder, _manifest(optimized, built))
+    return made
+
+
+def _manifest(optimized: Optimized, built: Built) -> Manifest:
+    exported = optimized.exported
+    return Manifest(
+        source=exported.source,
+        task=exported.task,
+        kind=exported.kind,
+        architecture=exported.architecture,
+        model_type=exported.model_type,
+        profile=optimized.profile,
+        precision=optimized.precision,
+        engine=built.engine,
+        engine_version=built.engine_version,
+        model=built.model,
+        options=built.options,
+        inputs=optimized.inputs,
+        outputs=optimized.outputs,
+        context_length=exported.context_length,
+        vocabulary=exported.vocabulary,
+        parameters=exported.parameters,
+        versions=exported.versions,
+        files={},
+        cache=optimized.cache,
+        pooling=exported.pooling,
+    )
+
+
+def _started(progress: Progress, name: str, message: str, total: int = 0) -> Callable[[bool], None]:
+    return lambda cached: progress(Event(name, message, 0, total, cached))
+
+
+def report(progress: Progress, name: str) -> Callable[[str, int, int], None]:
+    return lambda message, done, total: progress(Event(name, message, done, total))

@@ -1,0 +1,75 @@
+"""A figure: what was measured, against its target, with every raw sample behind it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Figure:
+    """`value` in `unit` against `target`; without a target it is shown and not judged. `low` and `high`: its spread."""
+
+    name: str
+    value: float
+    unit: str
+    low: float
+    high: float
+    better: Literal["lower", "higher"]
+    target: float | None = None
+    detail: str = ""
+    raw: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def reached(self) -> bool | None:
+        if self.target is None:
+            return None
+        return self.value <= self.target if self.better == "lower" else self.value >= self.target
+
+
+def measured(
+    name: str,
+    samples: Sequence[float],
+    unit: str,
+    *,
+    target: float | None = None,
+    better: Literal["lower", "higher"] = "lower",
+    detail: str = "",
+    raw: dict[str, Any] | None = None,
+) -> Figure:
+    """The median of samples with its range."""
+    return Figure(
+        name,
+        statistics.median(samples),
+        unit,
+        min(samples),
+        max(samples),
+        better,
+        target,
+        detail,
+        {"samples": list(samples), **(raw or {})},
+    )
+
+
+def times_faster(
+    name: str,
+    ours: Sequence[Sequence[float]],
+    theirs: Sequence[Sequence[float]],
+    unit: str,
+    *,
+    target: float | None = None,
+) -> Figure:
+    """How many times faster ours is: the median over rounds of the ratio of the round's medians.
+
+    Args:
+        ours, theirs: the samples of every round, in `unit`; a round measured both, one process after the other.
+        unit: one of time ("ms", "s": less is faster), or "tokens/s" (more is faster).
+    """
+    pairs = [(statistics.median(a), statistics.median(b)) for a, b in zip(ours, theirs, strict=True)]
+    ratios = [a / b if unit.endswith("/s") else b / a for a, b in pairs]
+    own, peer = (statistics.median(side) for side in zip(*pairs, strict=True))
+    detail = f"{own:.4g} against {peer:.4g} {unit}"
+    raw = {"unit": unit, "ours": [list(a) for a in ours], "theirs": [list(b) for b in theirs]}
+    return measured(name, ratios, "x", target=target, better="higher", detail=detail, raw=raw)

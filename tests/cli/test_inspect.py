@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from compiler.bundle import CERTIFICATE, MANIFEST
+from compiler.cli import summary
+
+
+def test_inspect_for_a_person(invoke, certified: Path) -> None:
+    answer = invoke("inspect", certified)
+    assert answer.code == 0
+    for text in ("FAIL", "perplexity-ratio", "OUTSIDE", "within", "MatMulNBits", "int4 weights", "1.5 kB", "1,234,567"):
+        assert text in answer.stdout
+    assert "left out: fuse-silu: changes answers" in answer.stdout
+    assert "2.00 times PyTorch" in answer.stdout
+    assert answer.stderr == ""
+
+
+def test_inspect_as_json_is_the_records(invoke, certified: Path) -> None:
+    found = invoke("inspect", certified, "--json").json
+    assert found["bundle"] == str(certified)
+    assert found["manifest"] == json.loads((certified / MANIFEST).read_text())
+    assert found["certificate"] == json.loads((certified / CERTIFICATE).read_text())
+
+
+def test_a_folder_that_is_no_bundle(invoke, tmp_path: Path) -> None:
+    answer = invoke("inspect", tmp_path, "--json")
+    assert answer.code == 11
+    assert answer.json["error"]["kind"] == "IntegrityError"
+
+
+def test_a_bundle_that_does_not_exist_is_usage(invoke, tmp_path: Path) -> None:
+    assert invoke("inspect", tmp_path / "nowhere").code == 2
+
+
+def test_speedups_compare_medians_in_the_better_direction(certified: Path) -> None:
+    _, certificate = summary.read(certified)
+    assert summary.speedups(certificate.measured) == {"first token": 2.0, "decode": 4.0}
+    assert summary.speedups(None) == {}

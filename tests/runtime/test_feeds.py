@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compiler.errors import InputError
+from compiler.records import Tensor
+from compiler.runtime.feeds import FeedCheck
+
+CHECK = FeedCheck(
+    (
+        Tensor(name="input_ids", dtype="int64", shape=("batch", "sequence")),
+        Tensor(name="attention_mask", dtype="int64", shape=("batch", "sequence")),
+        Tensor(name="pixels", dtype="float32", shape=("batch", 3)),
+    )
+)
+
+
+def feeds(**changed: object) -> dict[str, np.ndarray]:
+    good = {
+        "input_ids": np.zeros((2, 5), np.int64),
+        "attention_mask": np.ones((2, 5), np.int64),
+        "pixels": np.zeros((2, 3), np.float32),
+    }
+    return good | changed  # type: ignore[operator]
+
+
+def test_good_feeds_pass_unchanged() -> None:
+    given = feeds()
+    checked = CHECK(given)
+    assert checked == given
+    assert all(checked[name] is array for name, array in given.items())
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"input_ids": np.zeros((2, 5), np.int32)}, ['"input_ids"', "int32", "int64", "astype"]),
+        ({"pixels": np.zeros((2, 3), np.float64)}, ['"pixels"', "float64", "float32"]),
+        ({"input_ids": [[1, 2]]}, ['"input_ids"', "list", "numpy array"]),
+        ({"input_ids": np.zeros(5, np.int64)}, ["rank", "(5,)", "(batch, sequence)"]),
+        ({"pixels": np.zeros((2, 4), np.float32)}, ["shape", "(2, 4)", "(batch, 3)"]),
+        ({"attention_mask": np.ones((2, 6), np.int64)}, ['"attention_mask"', '"sequence"', "5 and 6"]),
+        ({"pixels": np.zeros((1, 3), np.float32)}, ['"pixels"', '"batch"', "2 and 1"]),
+    ],
+)
+def test_a_wrong_tensor_is_named_with_what_was_expected(changed: dict[str, object], words: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        CHECK(feeds(**changed))
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_an_unknown_name_gets_a_suggestion() -> None:
+    given = feeds()
+    given["atention_mask"] = given.pop("attention_mask")
+    with pytest.raises(InputError, match='did you mean "attention_mask"'):
+        CHECK(given)
+
+
+def test_missing_and_no_inputs() -> None:
+    given = feeds()
+    del given["pixels"]
+    with pytest.raises(InputError, match="missing input pixels"):
+        CHECK(given)
+    with pytest.raises(InputError, match="missing input input_ids, attention_mask, pixels"):
+        CHECK({})
