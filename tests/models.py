@@ -114,12 +114,12 @@ def decoder(path: Path, layout: str) -> tuple[tuple[Tensor, ...], tuple[Tensor, 
         where = graph.add("Unsqueeze", "logits_positions", graph.constant(np.array([-1])))
         states = graph.add("GatherND", states, where, batch_dims=1)
     graph.rename(graph.add("MatMul", states, graph.weight(HIDDEN, VOCABULARY), module="lm_head"), "logits")
-    signature = _decoder_signature(shared)
+    signature = decoder_signature(shared)
     graph.save(path, *signature)
     return signature
 
 
-def _decoder_signature(shared: bool) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+def decoder_signature(shared: bool) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     def cache(prefix: str, dim: str) -> tuple[Tensor, ...]:
         return tuple(
             Tensor(name=f"{prefix}.{layer}.{part}", dtype="float32", shape=("batch", KV_HEADS, dim, HEAD_DIM))
@@ -191,7 +191,8 @@ def _concatenated_attention(
     for part, new in (("key", key), ("value", heads[2])):
         graph.add("Concat", f"past_key_values.{layer}.{part}", new, axis=2)
         graph.nodes[-1].output[0] = f"present.{layer}.{part}"
-    mixed = graph.add("Attention", query, f"present.{layer}.key", f"present.{layer}.value", *prepared)
+    present = [f"present.{layer}.{part}" for part in ("key", "value")]
+    mixed = graph.add("Attention", query, *present, *prepared, module=f"model.layers.{layer}.self_attn")
     joined = graph.add("Transpose", mixed, perm=[0, 2, 1, 3])
     return graph.add("Reshape", joined, graph.constant(np.array([0, 0, HEADS * HEAD_DIM])))
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1] / "compiler"
 # From the bottom up. Parts in one row do not know each other; a part may import any row below its own.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
-    frozenset({"records", "storage", "corpus"}),
+    frozenset({"records", "storage", "corpus", "statistics"}),
     frozenset({"tasks", "machine", "bundle", "cache"}),
     frozenset({"profile", "checkpoint", "engines"}),
     frozenset({"export", "optimize", "check", "measure", "report", "runtime"}),

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -173,8 +172,3 @@ def test_the_schema_knows_the_options_of_passes() -> None:
     (quantize,) = (table for table in tables if table["properties"]["name"] == {"const": "quantize-weights"})
     assert "block_size" in quantize["properties"]
     assert quantize["additionalProperties"] is False
-
-
-def test_no_profile_repeats_another_name() -> None:
-    folder = profile.find(SHIPPED[0]).parent
-    assert {tomllib.loads(path.read_text())["name"] for path in folder.glob("*.toml")} == set(SHIPPED)

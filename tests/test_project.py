@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import click
+import click.testing
 import pytest
 
 import compiler

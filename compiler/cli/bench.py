@@ -23,11 +23,11 @@ def bench(bundle: Path, reference: str | None, as_json: bool, verbose: bool) -> 
     """
     from compiler import pipeline
     from compiler.cli.output import emit
-    from compiler.cli.summary import show_measured, speedups
+    from compiler.cli.summary import plain, show_measured, speedups
 
     with working(verbose) as progress:
         measured = pipeline.bench(bundle, reference=reference, progress=progress)
     if as_json:
-        emit({"bundle": bundle, "speedup": speedups(measured), "measured": measured})
+        emit({"bundle": bundle, "speedup": plain(speedups(measured)), "measured": measured})
     else:
         show_measured(measured)

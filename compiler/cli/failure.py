@@ -19,7 +19,7 @@ import click
 from compiler.errors import CompilerError, StorageError
 
 INTERRUPTED = 130
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 class Failure(NamedTuple):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
 import msgspec
 
+UNFOLDED = 10_000
+
 
 def emit(result: Any) -> None:
-    """Print one JSON object; records become objects, paths strings."""
-    plain = msgspec.to_builtins(result, enc_hook=str)
-    click.echo(json.dumps(plain, indent=2, ensure_ascii=False))
+    """Print one JSON object; records become objects, paths strings, NaN and infinity null."""
+    encoded = msgspec.json.encode(result, enc_hook=str)
+    click.echo(msgspec.json.format(encoded, indent=2).decode())
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
@@ -24,15 +26,16 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], title: str = 
     from rich.text import Text
 
     cells = [list(row) for row in rows]
-    grid = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", show_header=any(header))
+    heading = Text(title, style="bold") if title else None
+    grid = Table(box=box.SIMPLE_HEAD, title=heading, title_justify="left", show_header=any(header))
     for index, name in enumerate(header):
         numeric = bool(cells) and all(isinstance(row[index], (int, float)) for row in cells)
         grid.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         grid.add_row(*(Text(number(cell)) for cell in row))
-    console = Console()
-    # Piped output has no width to fold to: a narrow guess would break paths in the middle.
-    console.print(grid, width=None if console.is_terminal else 200, no_wrap=False)
+    # Nothing to fold for in a pipe: a path must stay in one piece.
+    width = None if sys.stdout.isatty() else UNFOLDED
+    Console(width=width).print(grid)
 
 
 def number(value: object) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import click
 
 from compiler.cli.output import size, table
 from compiler.records import Certificate, Finding, Manifest, Measured, Series
+from compiler.statistics import Ratio, ratio_of_medians, summarize
 
 
 def read(bundle: Path) -> tuple[Manifest, Certificate]:
@@ -20,16 +20,18 @@ def read(bundle: Path) -> tuple[Manifest, Certificate]:
     return manifest(bundle), records.load(bundle / CERTIFICATE, Certificate)
 
 
-def speedups(measured: Measured | None) -> dict[str, float]:
-    """Per series that both runners have: how many times better the engine's median is than PyTorch's."""
+def speedups(measured: Measured | None) -> dict[str, Ratio]:
+    """Per series that both runners have: how many times better the engine is than PyTorch."""
     if measured is None or measured.reference is None:
         return {}
     reference = {series.name: series for series in measured.reference.series}
-    return {
-        series.name: _ratio(series, reference[series.name])
-        for series in measured.engine.series
-        if series.name in reference
-    }
+    pairs = [(series, reference[series.name]) for series in measured.engine.series if series.name in reference]
+    return {ours.name: _ratio(ours, theirs) for ours, theirs in pairs}
+
+
+def plain(ratios: dict[str, Ratio]) -> dict[str, dict[str, float]]:
+    """The same for JSON."""
+    return {name: ratio._asdict() for name, ratio in ratios.items()}
 
 
 def summary(bundle: Path) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def summary(bundle: Path) -> dict[str, Any]:
         "profile": certificate.profile,
         "precision": certificate.precision,
         "size_bytes": sum(entry.size for entry in manifest.files.values()),
-        "speedup": speedups(certificate.measured),
+        "speedup": plain(speedups(certificate.measured)),
         "findings": certificate.checked.findings,
     }
 
@@ -51,6 +53,7 @@ def summary(bundle: Path) -> dict[str, Any]:
 def show(bundle: Path) -> None:
     """The same for a person."""
     result = summary(bundle)
+    _, certificate = read(bundle)
     passed = result["verdict"] == "pass"
     rows = [
         ("verdict", "pass" if passed else "FAIL"),
@@ -59,11 +62,11 @@ def show(bundle: Path) -> None:
         ("profile", result["profile"]),
         ("precision", result["precision"]),
         ("size", size(result["size_bytes"])),
-        *((f"speed-up, {name}", f"{ratio:.2f} times PyTorch") for name, ratio in result["speedup"].items()),
+        *((f"times PyTorch, {name}", _times(ratio)) for name, ratio in speedups(certificate.measured).items()),
         ("bundle", bundle),
     ]
     table(("", ""), rows)
-    for left_out in (run for run in read(bundle)[1].passes if not run.kept):
+    for left_out in (run for run in certificate.passes if not run.kept):
         click.echo(f"left out: {left_out.name}: {left_out.reason}")
 
 
@@ -90,9 +93,9 @@ def show_measured(measured: Measured) -> None:
         (
             series.name,
             series.unit,
-            median(series.samples),
-            median(reference[series.name].samples) if series.name in reference else "-",
-            f"{ratios[series.name]:.2f}" if series.name in ratios else "-",
+            summarize(series.samples).median,
+            summarize(reference[series.name].samples).median if series.name in reference else "-",
+            _times(ratios[series.name]) if series.name in ratios else "-",
             len(series.samples),
         )
         for series in measured.engine.series
@@ -106,6 +109,10 @@ def show_measured(measured: Measured) -> None:
     table(("runner", "threads", "load s", "peak memory", "on disk"), costs)
 
 
-def _ratio(ours: Series, theirs: Series) -> float:
-    better, worse = (theirs, ours) if ours.better == "lower" else (ours, theirs)
-    return median(better.samples) / median(worse.samples)
+def _ratio(ours: Series, theirs: Series) -> Ratio:
+    above, below = (theirs, ours) if ours.better == "lower" else (ours, theirs)
+    return ratio_of_medians(above.samples, below.samples)
+
+
+def _times(ratio: Ratio) -> str:
+    return f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"

@@ -31,7 +31,7 @@ def attention(  # noqa: PLR0917 - the signature is transformers'
     Args:
         query: (batch, heads, sequence, head_dim).
         key, value: (batch, kv_heads, total, head_dim), the cache included.
-        attention_mask: (batch, 1, sequence | 1, total) bool, True where a key may be seen.
+        attention_mask: (batch, 1, sequence, total) bool, True where a key may be seen.
 
     Returns:
         (batch, sequence, heads, head_dim), and None for the weights.
@@ -66,14 +66,14 @@ def mask(
     device: torch.device | str = "cpu",
     **rest: Any,
 ) -> torch.Tensor:
-    """The boolean mask (batch, 1, sequence | 1, total), in as few operators as its kind allows.
+    """The boolean mask (batch, 1, sequence, total), in as few operators as its kind allows.
 
     Padding alone and causal with padding are written out; any other kind (windows, chunks, prefixes) is built by
     transformers itself.
     """
     padding = None if attention_mask is None else attention_mask[:, None, None, :].to(torch.bool)
     if kv_offset == 0 and padding is not None and mask_function is bidirectional_mask_function:
-        return padding
+        return padding.expand(-1, -1, q_length, -1)  # ONNX Runtime's Attention does not broadcast it
     if kv_offset == 0 and padding is not None and mask_function is causal_mask_function:
         rows = torch.arange(q_length, device=device)[:, None] + q_offset
         columns = torch.arange(kv_length, device=device)[None, :]

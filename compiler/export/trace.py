@@ -60,8 +60,15 @@ def _export(signature: Signature, context_length: int) -> torch.export.ExportedP
                 found[axis] = dims.get(dim, torch.export.Dim.AUTO)
         return found
 
-    shapes = tuple(axes(shape) for shape in signature.inputs.values())
-    return torch.export.export(signature.module, signature.samples, dynamic_shapes=(shapes,), strict=False)
+    shapes: Any = (tuple(axes(shape) for shape in signature.inputs.values()),)
+    try:
+        return torch.export.export(signature.module, signature.samples, dynamic_shapes=shapes, strict=False)
+    except torch._dynamo.exc.UserError as error:
+        if "Suggested fixes" not in str(error):
+            raise
+        # The code bounds a dim more tightly than the context does (a table sliced by past + sequence, say).
+        shapes = torch.export.dynamic_shapes.refine_dynamic_shapes_from_suggested_fixes(str(error), shapes)
+        return torch.export.export(signature.module, signature.samples, dynamic_shapes=shapes, strict=False)
 
 
 def _cause(error: Exception) -> str:

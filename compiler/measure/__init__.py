@@ -6,9 +6,12 @@ Rounds alternate between the two, so that a machine that gets slower gets slower
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from compiler import records
+from compiler.bundle import MANIFEST
 from compiler.machine import detect
 from compiler.measure.process import Worker
 from compiler.measure.protocol import Samples, Spec, Usage
@@ -19,24 +22,33 @@ __all__ = ["measure"]
 
 ROUNDS = 3
 
+Progress = Callable[[str, int, int], None]
+
 # Of a checkpoint folder, what PyTorch reads.
 CHECKPOINT_FILES = (".safetensors", ".json", ".txt", ".model", ".jinja")
 
 
-def measure(folder: Path, manifest: Manifest, reference: Path | None) -> Measured:
+def _silent(message: str, done: int, total: int) -> None:
+    pass
+
+
+def measure(folder: Path, reference: Path | None, *, progress: Progress = _silent) -> Measured:
     """Measure a bundle, and the checkpoint it was made of.
 
     Both runners get the same number of threads: what the manifest says, or every physical core.
 
     Args:
-        folder: the bundle, or the folder that becomes it.
-        manifest: its manifest; the list of files is not used and may still be empty.
+        folder: the bundle, or the folder that becomes it; the files its manifest lists are not looked at.
         reference: the checkpoint as a folder for PyTorch; None measures the engine alone.
 
+        progress: called with a message, the steps done and their number.
+
     Raises:
+        IntegrityError: the folder has no readable manifest.
         EngineError: a worker died.
     """
     start = time.perf_counter()
+    manifest = records.load(folder / MANIFEST, Manifest)
     machine = detect()
     threads = manifest.options.threads or machine.physical_cores
     specs = [Spec(runner="engine", folder=str(folder), manifest=manifest, threads=threads)]
@@ -45,10 +57,11 @@ def measure(folder: Path, manifest: Manifest, reference: Path | None) -> Measure
     with ExitStack() as stack:
         workers = [stack.enter_context(Worker(spec)) for spec in specs]
         rounds: list[list[Samples]] = [[] for _ in workers]
-        for _ in range(ROUNDS):
-            for workload in workloads(manifest):
-                for worker, samples in zip(workers, rounds, strict=True):
-                    samples.append(worker.run(workload))
+        steps = [workload for _ in range(ROUNDS) for workload in workloads(manifest)]
+        for done, workload in enumerate(steps):
+            progress(workload, done, len(steps))
+            for worker, samples in zip(workers, rounds, strict=True):
+                samples.append(worker.run(workload))
         runners = [
             _runner(worker, spec, samples, worker.finish())
             for worker, spec, samples in zip(workers, specs, rounds, strict=True)

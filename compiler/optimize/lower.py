@@ -16,7 +16,7 @@ from compiler.errors import PassError
 from compiler.optimize.guard import Guard, Judgement
 from compiler.optimize.passes.base import Context, Feeds, Pass
 from compiler.optimize.signature import cache_shape, tensors
-from compiler.optimize.storage import load, save
+from compiler.optimize.files import load, save
 from compiler.records import Exported, Optimized, PassRun
 
 Observer = Callable[[ir.Model, PassRun], None]
@@ -86,7 +86,7 @@ def _apply(pass_: Pass, model: ir.Model, context: Context, guard: Guard) -> tupl
         modified = pass_.apply(model, context)
         if modified:
             RemoveUnusedNodesPass()(model)
-        judgement = guard.judge(model, lossy=pass_.lossy) if modified else Judgement(None)
+        judgement = guard.judge(before, model, lossy=pass_.lossy) if modified else Judgement(None)
     except Exception as error:  # noqa: BLE001 - a pass may fail in any way; it is recorded, or raised by `strict`
         judgement = Judgement(None, f"{type(error).__name__}: {error}")
     kept = not judgement.reason

@@ -99,7 +99,8 @@ class Model:
             InputError: not a list of strings.
             UsageError: the bundle has no token vectors to pool.
         """
-        return self._embedder(self._session, texts, normalize)
+        session = self._session
+        return self._embedder(session, texts, normalize)
 
     @overload
     def generate(self, prompt: Prompt, *, stream: Literal[True], **options: Unpack[_Options]) -> Iterator[str]: ...
@@ -143,8 +144,9 @@ class Model:
             ContextError: a prompt leaves no room in the model's context.
             UsageError: the bundle does not generate, or has no chat template for messages.
         """
+        session = self._session
         sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k, seed=seed)
-        return self._generator(self._session, prompt, sampling, max_new_tokens=max_new_tokens, stop=stop, stream=stream)
+        return self._generator(session, prompt, sampling, max_new_tokens=max_new_tokens, stop=stop, stream=stream)
 
     def close(self) -> None:
         """Free the engine. Calls in progress finish; later ones raise UsageError."""

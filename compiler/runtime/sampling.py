@@ -50,9 +50,11 @@ class Sampler:
         if self._sampling.temperature == 0:
             return best
         tokens, scores = self._candidates(logits)
-        scores = scores.astype(np.float64)
+        weights = scores.astype(np.float64)
+        weights -= logits[best]
         with np.errstate(over="ignore", under="ignore"):
-            weights = np.exp((scores - scores.max()) / self._sampling.temperature)
+            weights /= self._sampling.temperature
+            np.exp(weights, out=weights)
         if self._sampling.top_p < 1:
             tokens, weights = _nucleus(tokens, weights, self._sampling.top_p)
         steps = np.cumsum(weights)

@@ -9,7 +9,7 @@ from compiler.errors import EngineUnavailableError
 
 
 def test_doctor_as_json(invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COMPILER_CACHE", str(tmp_path))
+    monkeypatch.setenv("TRANSFORMER_COMPILER_CACHE", str(tmp_path))
     (tmp_path / "entry").write_bytes(b"x" * 123)
     answer = invoke("doctor", "--json")
     assert answer.code == 0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from compiler.errors import ContextError, InputError, UsageError
-from compiler.runtime import Model, load
+from compiler.runtime import Model, UnverifiedWarning, load
 from tests import models
 
 PROMPTS = ["ban del fir", "gos", "kan lel mir nos pan rel"]
@@ -130,7 +130,7 @@ def test_an_empty_prompt_begins_with_the_first_token(decoder: Model) -> None:
 def test_an_empty_prompt_without_a_first_token_is_refused(tmp_path: Path) -> None:
     folder = models.decoder_bundle(tmp_path / "bundle")
     (folder / "tokenizer_config.json").write_text("{}")
-    with pytest.warns(UserWarning), load(folder, verify=False) as model, pytest.raises(InputError, match="empty"):
+    with pytest.warns(UnverifiedWarning), load(folder, verify=False) as model, pytest.raises(InputError, match="empty"):
         model.generate("")
 
 

@@ -57,6 +57,6 @@ def build(optimized: Optimized, folder: Path, out: Path, options: EngineOptions)
     Raises:
         EngineError: ONNX Runtime cannot open or run the model; the message holds its reason.
     """
-    from compiler.engines.onnxruntime_cpu.build import build
+    from compiler.engines.onnxruntime_cpu.building import build
 
     return build(optimized, folder, out, options)

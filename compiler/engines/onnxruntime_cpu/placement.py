@@ -12,6 +12,7 @@ import onnxruntime
 
 from compiler.engines import Feeds
 from compiler.engines.onnxruntime_cpu.session import PROVIDERS, explained, session_options
+from compiler.errors import EngineError
 from compiler.records import EngineOptions, Placement
 
 MODULES_SHOWN = 4
@@ -24,10 +25,10 @@ _FLOATS = {"float": "float32", "float16": "float16", "bfloat16": "bfloat16", "do
 def describe(model: Path, options: EngineOptions, feeds: Feeds) -> tuple[Placement, ...]:
     """Count the nodes of the optimized graph by operator, provider and precision; largest share of time first."""
     with tempfile.TemporaryDirectory() as scratch, explained(f"cannot run {model}"):
-        graph = _named(model)
-        events = _profile(graph, model.parent, options, feeds, Path(scratch))
-        optimized = _read_graph(Path(scratch) / "optimized.onnx")
-    modules = _modules(graph.graph, optimized.graph)
+        proto = _named(model)
+        events = _profile(proto, model.parent, options, feeds, Path(scratch))
+        optimized = read_proto(Path(scratch) / "optimized.onnx")
+    modules = _modules(proto.graph, optimized.graph)
     bits = {node.name: attribute.i for node in optimized.graph.node for attribute in node.attribute
             if attribute.name == "bits"}  # fmt: skip
     groups: dict[tuple[str, str, str], list[tuple[int, str]]] = defaultdict(list)
@@ -51,7 +52,7 @@ def describe(model: Path, options: EngineOptions, feeds: Feeds) -> tuple[Placeme
     return tuple(sorted(rows, key=lambda row: -row.time_share))
 
 
-def _profile(graph: Any, weights: Path, options: EngineOptions, feeds: Feeds, scratch: Path) -> list[dict[str, Any]]:
+def _profile(proto: Any, weights: Path, options: EngineOptions, feeds: Feeds, scratch: Path) -> list[dict[str, Any]]:
     """The events of every node in the second of two calls (the first one allocates)."""
     native = session_options(options)
     native.enable_profiling = True
@@ -63,7 +64,7 @@ def _profile(graph: Any, weights: Path, options: EngineOptions, feeds: Feeds, sc
         "session.optimized_model_external_initializers_min_size_in_bytes": "1024",
     }.items():
         native.add_session_config_entry(key, value)
-    session = onnxruntime.InferenceSession(graph.SerializeToString(), native, providers=PROVIDERS)
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), native, providers=PROVIDERS)
     for _ in range(2):
         session.run(None, feeds)
     events = json.loads(Path(session.end_profiling()).read_bytes())
@@ -73,10 +74,10 @@ def _profile(graph: Any, weights: Path, options: EngineOptions, feeds: Feeds, sc
 
 def _named(model: Path) -> Any:
     """The model, weights left on disk, with a name of its own for every node: the profile knows nothing else."""
-    graph = _read_graph(model)
-    for index, node in enumerate(graph.graph.node):
+    proto = read_proto(model)
+    for index, node in enumerate(proto.graph.node):
         node.name = f"{node.op_type}.{index}"
-    return graph
+    return proto
 
 
 def _modules(source: Any, optimized: Any) -> dict[str, str]:
@@ -92,10 +93,18 @@ def _modules(source: Any, optimized: Any) -> dict[str, str]:
     }
 
 
-def _read_graph(path: Path) -> Any:
+def read_proto(path: Path) -> Any:
+    """An `onnx.ModelProto` whose external weights stay on disk.
+
+    Raises:
+        EngineError: not an ONNX file.
+    """
     import onnx
 
-    return onnx.load(str(path), load_external_data=False)
+    try:
+        return onnx.load(str(path), load_external_data=False)
+    except Exception as error:  # protobuf's own, which differ between its releases
+        raise EngineError(f"cannot read {path}", found=str(error), expected="an ONNX model") from error
 
 
 def _precision(operator: str, bits: int, inputs: list[dict[str, Any]]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import BinaryIO, ClassVar
 
 import numpy as np
 import onnx_ir as ir
@@ -57,6 +57,13 @@ class FoldConstants(Pass):
         common.RemoveUnusedOpsetsPass()(model)
 
 
+class StridedTensor(ir.Tensor[np.ndarray]):
+    """A view of another array. numpy writes one to a file element by element, but copies it to bytes at once."""
+
+    def tofile(self, file: BinaryIO) -> None:
+        file.write(self.tobytes())
+
+
 def view_transposed_weights(model: ir.Model) -> None:
     """Transpose(weight) -> the weight itself as a strided view, where nobody else reads the weight."""
     for node in nodes(model, "Transpose"):
@@ -67,7 +74,7 @@ def view_transposed_weights(model: ir.Model) -> None:
         if node.outputs[0].is_graph_output():
             continue
         perm = node.attributes.get_ints("perm", tuple(reversed(range(array.ndim))))
-        view = ir.val(weight.name, const_value=ir.Tensor(np.transpose(array, perm), name=weight.name))
+        view = ir.val(weight.name, const_value=StridedTensor(np.transpose(array, perm), name=weight.name))
         replace(node, [], node.outputs, [view])
         model.graph.initializers.pop(weight.name)
         model.graph.register_initializer(view)

@@ -10,8 +10,7 @@ import numpy as np
 import onnxruntime
 
 from compiler.engines import Feeds
-from compiler.engines.onnxruntime_cpu.placement import describe
-from compiler.engines.onnxruntime_cpu.session import explained
+from compiler.engines.onnxruntime_cpu.placement import describe, read_proto
 from compiler.errors import EngineError
 from compiler.records import Built, EngineOptions, Optimized, Tensor
 
@@ -62,11 +61,5 @@ def _sample(tensor: Tensor, dims: dict[str, int]) -> np.ndarray:
 
 def _weight_files(model: Path) -> list[str]:
     """External data files of an ONNX model, relative to its folder."""
-    import onnx
-
-    with explained(f"cannot read {model}"):
-        graph = onnx.load(str(model), load_external_data=False).graph
-    locations = {
-        entry.value for tensor in graph.initializer for entry in tensor.external_data if entry.key == "location"
-    }
-    return sorted(locations)
+    weights = read_proto(model).graph.initializer
+    return sorted({entry.value for tensor in weights for entry in tensor.external_data if entry.key == "location"})

@@ -1,0 +1,155 @@
+"""Block-wise integer grids for weights: choosing scales and zero points, rounding onto them, and back.
+
+A weight is (K, N), as MatMul takes it. Every column is cut along K into blocks of `block_size`; a block's values are
+`scale * (code - zero)` with `bits`-bit unsigned codes. Blocks at the end of K are padded with zeros.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+SHRINK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.72)
+CHUNK = 1 << 18  # elements searched at a time: what stays in a core's cache
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a weight is cut and coded."""
+
+    bits: int
+    block_size: int
+    symmetric: bool
+
+    @property
+    def top(self) -> int:
+        return int(2**self.bits) - 1
+
+    @property
+    def middle(self) -> int:
+        return int(2 ** (self.bits - 1))
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A quantized weight of `rows` x N.
+
+    `codes` is (blocks * block_size, N) uint8, `scales` (blocks, N) float32, `zeros` (blocks, N) uint8.
+    """
+
+    layout: Layout
+    rows: int
+    codes: np.ndarray
+    scales: np.ndarray
+    zeros: np.ndarray
+
+    def dequantize(self) -> np.ndarray:
+        """(rows, N) float32."""
+        codes = self.codes.reshape(len(self.scales), self.layout.block_size, -1).astype(np.float32)
+        values = (codes - self.zeros[:, None]) * self.scales[:, None]
+        return values.reshape(self.codes.shape)[: self.rows]
+
+
+def cut(weight: np.ndarray, block_size: int) -> np.ndarray:
+    """(K, N) to (blocks, block_size, N), padded with zeros."""
+    padding = -len(weight) % block_size
+    return np.pad(weight, ((0, padding), (0, 0))).reshape(-1, block_size, weight.shape[1])
+
+
+def fit(weight: np.ndarray, layout: Layout, importance: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Scales (blocks, N) float32 and zero points (blocks, N) uint8 with the least squared rounding error.
+
+    The range of every block is shrunk step by step, since clipping its extremes often costs less than coarser steps
+    for the rest; the best candidate's scale is then solved for by least squares.
+
+    Args:
+        weight: (K, N) float32.
+        layout: the grid.
+        importance: (K,) non-negative weight of each row's error, such as the mean square of its activation.
+    """
+    importance = np.ones(len(weight), np.float32) if importance is None else importance.astype(np.float32)
+    values, weights = cut(weight, layout.block_size), cut(importance[:, None], layout.block_size)
+    scales = np.empty((len(values), values.shape[2]), np.float32)
+    zeros = np.empty(scales.shape, np.uint8)
+    width = max(1, CHUNK // layout.block_size)
+    for block, (rows, row_weights) in enumerate(zip(values, weights, strict=True)):
+        for start in range(0, rows.shape[1], width):
+            part = slice(start, start + width)
+            scales[block, part], zeros[block, part] = _fit_block(rows[:, part], row_weights, layout)
+    return scales, zeros
+
+
+def _fit_block(values: np.ndarray, weights: np.ndarray, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and zero point of every column of one block (block_size, n)."""
+    low, high = np.minimum(values.min(0), 0), np.maximum(values.max(0), 0)
+    least = np.full(values.shape[1], np.inf, np.float32)
+    best = np.ones(values.shape[1], np.float32)
+    best_zero = np.zeros(values.shape[1], np.float32)
+    for shrink in SHRINK:
+        if layout.symmetric:
+            extreme = np.where(-low >= high, low, high)
+            scale = extreme * np.float32(-shrink / layout.middle)
+            zero = np.full_like(scale, layout.middle)
+        else:
+            scale = (high - low) * np.float32(shrink / layout.top)
+            zero = np.clip(np.rint(-low * shrink / np.where(scale == 0, 1, scale)), 0, layout.top)
+        scale = np.where(scale == 0, np.float32(1), scale)
+        steps = np.clip(np.rint(values / scale), -zero, layout.top - zero)
+        weighted = steps * weights
+        power = (weighted * steps).sum(0)
+        solved = np.where(power > 0, (weighted * values).sum(0) / np.where(power > 0, power, 1), scale)
+        error = (weights * (values - steps * solved) ** 2).sum(0)
+        better = error < least
+        least, best, best_zero = (np.where(better, new, old) for new, old in
+                                  ((error, least), (solved, best), (zero, best_zero)))
+    return best, best_zero.astype(np.uint8)
+
+
+def round_nearest(weight: np.ndarray, scales: np.ndarray, zeros: np.ndarray, layout: Layout) -> Blocks:
+    """Every value to the nearest code."""
+    values = cut(weight, layout.block_size)
+    codes = np.clip(np.rint(values / scales[:, None]) + zeros[:, None], 0, layout.top).astype(np.uint8)
+    return Blocks(layout, len(weight), codes.reshape(-1, weight.shape[1]), scales, zeros)
+
+
+def round_compensated(weight: np.ndarray, scales: np.ndarray, zeros: np.ndarray, layout: Layout,
+                      moments: np.ndarray) -> Blocks:
+    """Round row by row, moving each row's rounding error onto the rows not yet rounded (GPTQ, arXiv:2210.17323).
+
+    Rows with the largest activations go first, while there is most left to make up for them.
+
+    Args:
+        weight: (K, N) float32.
+        scales: (blocks, N), as `fit` gives them.
+        zeros: (blocks, N).
+        layout: the grid.
+        moments: (K, K) float32, the activations' second moments, sum of x x^T.
+    """
+    order = np.argsort(-np.diag(moments), kind="stable")
+    spread = _compensation(moments[np.ix_(order, order)])
+    rest = weight[order].astype(np.float32)
+    codes = np.broadcast_to(zeros[:, None], (len(zeros), layout.block_size, zeros.shape[1])).reshape(-1, zeros.shape[1])
+    codes = codes.copy()
+    panel = 32
+    for start in range(0, len(rest), panel):
+        stop = min(start + panel, len(rest))
+        errors = np.empty((stop - start, rest.shape[1]), np.float32)
+        for row in range(start, stop):
+            block = order[row] // layout.block_size
+            scale, zero = scales[block], zeros[block]
+            code = np.clip(np.rint(rest[row] / scale) + zero, 0, layout.top)
+            codes[order[row]] = code
+            error = (rest[row] - (code - zero) * scale) / spread[row, row]
+            errors[row - start] = error
+            rest[row + 1 : stop] -= spread[row, row + 1 : stop, None] * error
+        rest[stop:] -= spread[start:stop, stop:].T @ errors
+    return Blocks(layout, len(weight), codes, scales, zeros)
+
+
+def _compensation(moments: np.ndarray, damping: float = 0.01) -> np.ndarray:
+    """Upper Cholesky factor of the damped moments' inverse, (K, K) float32."""
+    damped = moments.astype(np.float64)
+    diagonal = np.diag(damped)
+    damped = damped + np.diag(np.where(diagonal == 0, 1.0, 0.0) + damping * diagonal.mean())
+    return np.linalg.cholesky(np.linalg.inv(damped)).T.astype(np.float32)

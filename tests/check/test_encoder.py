@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compiler.profile import Budget
+from compiler.records import Checked, Finding
+from tests.check.toy import Feeds, Toy, ToySession, checked, manifest
+
+
+def finding(result: Checked, name: str) -> Finding:
+    return next(found for found in result.findings if found.name == name)
+
+
+def test_the_same_model_passes_within_the_noise(tmp_path: Path) -> None:
+    result = checked(ToySession(Toy(noise=1e-6)), manifest("encoder"), tmp_path, noise=2e-6)
+    assert result.passed
+    assert 1e-7 < result.noise < 1e-5
+    assert 0 < finding(result, "output.max_abs_error").value < result.noise
+    assert finding(result, "cosine.min").value == pytest.approx(1.0)
+
+
+def plant(value: float) -> ToySession:
+    def change(output: np.ndarray) -> np.ndarray:
+        output = output.copy()
+        output.flat[output.size // 2] = value
+        return output
+
+    return ToySession(Toy(), change)
+
+
+@pytest.mark.parametrize(
+    ("session", "reason"),
+    [
+        (plant(np.nan), "output.nan"),
+        (plant(np.inf), "output.inf"),
+        (ToySession(Toy(), lambda output: output[..., :-1]), "output.shape"),
+        (ToySession(Toy(), lambda output: output.astype(np.float16)), "output.dtype"),
+    ],
+)
+def test_broken_outputs_fail_with_their_reason_alone(session: ToySession, reason: str, tmp_path: Path) -> None:
+    assert checked(session, manifest("encoder"), tmp_path).reasons == (reason,)
+
+
+def test_a_planted_error_fails_float32(tmp_path: Path) -> None:
+    result = checked(plant(0.125), manifest("encoder"), tmp_path)
+    assert "output.max_abs_error" in result.reasons
+    error = finding(result, "output.max_abs_error")
+    assert error.limit is not None
+    assert error.value > 100 * error.limit
+
+
+def test_the_limit_grows_with_the_noise_of_the_reference(tmp_path: Path) -> None:
+    faulty = ToySession(Toy(), lambda output: output + np.float32(1e-3))
+    assert not checked(faulty, manifest("encoder"), tmp_path, noise=0.0).passed
+    assert checked(faulty, manifest("encoder"), tmp_path, noise=1e-3).passed
+
+
+class IgnoresPadding(ToySession):
+    """An engine that lost the attention mask: right for texts alone, wrong for padded ones."""
+
+    def run(self, feeds: Feeds) -> Feeds:
+        return super().run({**feeds, "attention_mask": np.ones_like(feeds["attention_mask"])})
+
+
+def test_a_lost_mask_shows_as_padding(tmp_path: Path) -> None:
+    assert "padding.max_abs_error" in checked(IgnoresPadding(Toy()), manifest("encoder"), tmp_path).reasons
+    quantized = checked(
+        IgnoresPadding(Toy()), manifest("encoder", "int8-dynamic"), tmp_path, budget=Budget(min_cosine=0.99)
+    )
+    assert "padding.cosine.min" in quantized.reasons
+
+
+def coarse(output: np.ndarray) -> np.ndarray:
+    """What a quantizer with few levels does."""
+    return np.round(output * 8) / np.float32(8)
+
+
+def test_quantized_vectors_are_judged_by_the_budget_alone(tmp_path: Path) -> None:
+    about = manifest("encoder", "int8-dynamic")
+    loose = checked(ToySession(Toy(), coarse), about, tmp_path, budget=Budget(min_cosine=0.98))
+    strict = checked(ToySession(Toy(), coarse), about, tmp_path, budget=Budget(min_cosine=0.99999))
+    assert loose.passed
+    assert strict.reasons == ("cosine.min",)
+    assert finding(strict, "cosine.min").value < finding(strict, "cosine.mean").value <= 1.0
+
+
+def test_labels_are_judged_by_agreement(tmp_path: Path) -> None:
+    about = manifest("encoder", "int8-dynamic", "text-classification")
+    budget = Budget(min_top1_agreement=0.9, max_kl_divergence=0.01)
+    same = checked(ToySession(Toy(output="logits")), about, tmp_path, output="logits", budget=budget)
+    assert same.passed
+    assert finding(same, "top1.agreement").samples == 32 + 8 + 1
+    swapped = ToySession(Toy(output="logits"), lambda output: output[..., ::-1])
+    result = checked(swapped, about, tmp_path, output="logits", budget=budget)
+    assert set(result.reasons) == {"top1.agreement", "kl.mean"}

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from compiler.check.limits import BUDGETED, NOISE_FACTOR, Limits
+from compiler.profile import Budget
+
+
+def test_float32_is_judged_by_the_noise_and_grows_with_it() -> None:
+    quiet, loud = (Limits("float32", Budget(), noise).by_noise("x", 1e-4, 1) for noise in (1e-6, 1e-3))
+    assert (quiet.limit, loud.limit) == (NOISE_FACTOR * 1e-6, NOISE_FACTOR * 1e-3)
+    assert not quiet.passed
+    assert loud.passed
+
+
+def test_the_budget_may_set_the_factor() -> None:
+    assert Limits("float32", Budget(noise_factor=3.0), 1e-3).error == pytest.approx(3e-3)
+
+
+def test_quantized_errors_are_shown_but_not_judged_by_noise() -> None:
+    assert Limits("int8-dynamic", Budget(), 1e-6).by_noise("x", 5.0, 1).limit is None
+
+
+@pytest.mark.parametrize(
+    ("field", "limit", "inside", "outside"),
+    [
+        ("max_perplexity_ratio", 1.03, 1.03, 1.04),
+        ("max_kl_divergence", 0.1, 0.09, 0.2),
+        ("min_top1_agreement", 0.9, 0.95, 0.8),
+        ("min_greedy_agreement", 0.8, 0.8, 0.7),
+        ("min_cosine", 0.99, 1.0, 0.98),
+    ],
+)
+def test_a_budget_judges_on_the_right_side(field: str, limit: float, inside: float, outside: float) -> None:
+    limits = Limits("int8-dynamic", msgspec.convert({field: limit}, Budget), 0.0)
+    assert limits.by_budget("x", inside, 1, field).passed
+    assert not limits.by_budget("x", outside, 1, field).passed
+    assert not limits.by_budget("x", float("nan"), 1, field).passed
+
+
+def test_a_budget_without_the_field_shows_only() -> None:
+    assert Limits("int8-dynamic", Budget(), 0.0).by_budget("x", 9.0, 1, "max_kl_divergence").limit is None
+
+
+def test_every_limit_of_the_budget_is_used() -> None:
+    assert set(BUDGETED) == set(Budget.__struct_fields__) - {"noise_factor"}

@@ -1,0 +1,239 @@
+"""The commands that run stages, with the pipeline behind them replaced: options in, results and exit codes out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from compiler import pipeline, records
+from compiler.bundle import CERTIFICATE
+from compiler.errors import BudgetError, CheckpointError
+from compiler.pipeline import Event
+from compiler.records import Certificate, Exported, Optimized, Tensor
+
+
+class Stage:
+    """Stands for a function of the pipeline: keeps its arguments, prints like a library, gives `result`."""
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+        self.words: tuple[Any, ...] = ()
+        self.options: dict[str, Any] = {}
+
+    def __call__(self, *words: Any, progress: pipeline.Progress, **options: Any) -> Any:
+        self.words, self.options = words, options
+        print("a library prints")
+        progress(Event("export", "traced"))
+        if isinstance(self.result, BaseException):
+            raise self.result
+        return self.result
+
+
+@pytest.fixture
+def replace(monkeypatch: pytest.MonkeyPatch):
+    def put(name: str, result: Any) -> Stage:
+        stage = Stage(result)
+        monkeypatch.setattr(pipeline, name, stage)
+        return stage
+
+    return put
+
+
+def test_build_hands_every_option_on(invoke, replace, passed: Path) -> None:
+    stage = replace("build", passed)
+    words = ["--profile", "p.toml", "--task", "text-generation", "--precision", "int4-weights", "--revision", "v1"]
+    words += ["--budget", "max_perplexity_ratio=1.02", "--budget", "min_top1_agreement=0.9", "--out", "o"]
+    assert invoke("build", "m", *words, "--strict", "--allow-pickle", "--no-bench").code == 0
+    assert stage.words == ("m",)
+    assert stage.options == {
+        "profile": "p.toml",
+        "task": "text-generation",
+        "precision": "int4-weights",
+        "revision": "v1",
+        "budget": {"max_perplexity_ratio": 1.02, "min_top1_agreement": 0.9},
+        "out": Path("o"),
+        "strict": True,
+        "allow_pickle": True,
+        "bench": False,
+    }
+
+
+def test_build_ends_with_a_table(invoke, replace, passed: Path) -> None:
+    replace("build", passed)
+    answer = invoke("build", "m")
+    assert answer.code == 0
+    for text in ("verdict", "pass", "int4-weights", "times PyTorch", "2.00 (", "4.00 (", str(passed)):
+        assert text in answer.stdout
+    assert "a library prints" not in answer.stdout + answer.stderr
+    assert answer.stderr.startswith("export ")
+
+
+def test_build_as_json(invoke, replace, passed: Path) -> None:
+    replace("build", passed)
+    found = invoke("build", "m", "--json").json
+    assert found["bundle"] == str(passed)
+    assert found["verdict"] == "pass"
+    assert found["speedup"]["decode"] == {"value": 4.0, "low": 4.0, "high": 4.0}
+    assert found["size_bytes"] > 1500
+    assert "error" not in found
+
+
+def test_a_build_outside_its_budget_shows_its_bundle_and_exits_8(invoke, replace, certified: Path) -> None:
+    error = BudgetError("outside", found="1.5")
+    error.bundle = certified
+    replace("build", error)
+    answer = invoke("build", "m")
+    assert answer.code == 8
+    assert "FAIL" in answer.stdout
+    assert str(certified) in answer.stdout
+    assert "error: outside" in answer.stderr
+    answer = invoke("build", "m", "--json")
+    assert answer.code == 8
+    assert answer.json["verdict"] == "fail"
+    assert answer.json["error"] == {
+        "kind": "BudgetError",
+        "exit_code": 8,
+        "subject": "outside",
+        "found": "1.5",
+        "expected": "",
+        "action": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "kind"),
+    [
+        (CheckpointError("no weights", action="look"), 4, "CheckpointError"),
+        (KeyboardInterrupt(), 130, "Interrupted"),
+        (RuntimeError("boom"), 1, "RuntimeError"),
+        (OSError(28, "No space left on device"), 12, "StorageError"),
+    ],
+)
+def test_errors_of_a_build(invoke, replace, error: BaseException, code: int, kind: str) -> None:
+    replace("build", error)
+    answer = invoke("build", "m", "--json")
+    assert answer.code == code
+    assert answer.json["error"]["kind"] == kind
+    assert set(answer.json) == {"error"}
+    answer = invoke("build", "m")
+    assert answer.code == code
+    assert answer.stdout == ""
+    assert "Traceback" not in answer.stderr
+    assert "stopped: traced" in answer.stderr
+
+
+@pytest.mark.parametrize("command", ["build", "check"])
+def test_an_unknown_budget_key_lists_the_known(invoke, tmp_path: Path, command: str) -> None:
+    answer = invoke(command, tmp_path, "--budget", "max_perplexity=1.1", "--json")
+    assert answer.code == 2
+    subject = answer.json["error"]["subject"]
+    assert 'unknown budget key "max_perplexity"; did you mean "max_perplexity_ratio"?' in subject
+    assert "min_cosine" in subject
+
+
+@pytest.mark.parametrize("value", ["min_cosine", "min_cosine=", "min_cosine=high", "min_cosine=2", "min_cosine=nan"])
+def test_a_budget_must_be_a_limit(invoke, value: str) -> None:
+    answer = invoke("build", "m", "--budget", value)
+    assert answer.code == 2
+    assert f'"{value}"' in answer.stderr
+
+
+def test_an_unknown_task_gets_a_suggestion(invoke) -> None:
+    answer = invoke("build", "m", "--task", "text-generatio")
+    assert answer.code == 2
+    assert 'did you mean "text-generation"?' in answer.stderr
+
+
+def test_an_unknown_profile_is_3_before_anything_is_loaded(invoke) -> None:
+    answer = invoke("build", "no/such/model", "--profile", "cpu-x86-avx", "--json")
+    assert answer.code == 3
+    assert answer.json["error"]["action"] == 'did you mean "cpu-x86-avx2"?'
+
+
+def test_export(invoke, replace, tmp_path: Path) -> None:
+    exported = _exported(tmp_path)
+    stage = replace("export", tmp_path)
+    answer = invoke("export", "m", "--task", "text-generation", "--out", tmp_path / "o", "--allow-pickle")
+    assert answer.code == 0
+    assert "1,000" in answer.stdout
+    assert stage.options == {
+        "task": "text-generation",
+        "out": tmp_path / "o",
+        "revision": None,
+        "allow_pickle": True,
+    }
+    found = invoke("export", "m", "--json").json
+    assert found == {"folder": str(tmp_path), "exported": json.loads(records.encode(exported))}
+
+
+def test_optimize(invoke, replace, tmp_path: Path, certified: Path) -> None:
+    runs = records.load(certified / CERTIFICATE, Certificate).passes
+    optimized = Optimized(
+        exported=_exported(tmp_path),
+        profile="p",
+        precision="float32",
+        model="model.onnx",
+        inputs=(),
+        outputs=(),
+        passes=(*runs, msgspec.structs.replace(runs[0], name="fuse-gelu", modified=False, kept=True)),
+        op_counts={},
+        seconds=1.0,
+    )
+    records.save(optimized, tmp_path / pipeline.OPTIMIZED)
+    stage = replace("optimize", tmp_path)
+    answer = invoke("optimize", tmp_path, "--profile", "p", "--precision", "float32", "--strict")
+    assert answer.code == 0
+    assert "left out: changes answers" in answer.stdout
+    assert "nothing to do" in answer.stdout
+    assert stage.options == {"profile": "p", "precision": "float32", "out": None, "strict": True}
+    assert invoke("optimize", tmp_path, "--json").json["optimized"]["profile"] == "p"
+
+
+def test_check_exits_8_outside_the_budget(invoke, replace, certified: Path) -> None:
+    checked = records.load(certified / CERTIFICATE, Certificate).checked
+    stage = replace("check", checked)
+    answer = invoke("check", certified, "--reference", "m", "--budget", "min_cosine=0.9")
+    assert answer.code == 8
+    assert "verdict: FAIL: perplexity-ratio" in answer.stdout
+    assert stage.options == {"reference": "m", "budget": {"min_cosine": 0.9}}
+    answer = invoke("check", certified, "--json")
+    assert (answer.code, answer.json["verdict"]) == (8, "fail")
+    replace("check", msgspec.structs.replace(checked, reasons=()))
+    answer = invoke("check", certified, "--json")
+    assert (answer.code, answer.json["verdict"]) == (0, "pass")
+
+
+def test_bench(invoke, replace, certified: Path) -> None:
+    measured = records.load(certified / CERTIFICATE, Certificate).measured
+    stage = replace("bench", measured)
+    answer = invoke("bench", certified, "--reference", "m")
+    assert answer.code == 0
+    assert "tokens/s" in answer.stdout
+    assert stage.options == {"reference": "m"}
+    assert invoke("bench", certified, "--json").json["speedup"]["first token"]["value"] == 2.0
+
+
+def _exported(folder: Path) -> Exported:
+    ids = Tensor(name="input_ids", dtype="int64", shape=("batch", "sequence"))
+    exported = Exported(
+        source=records.Source(kind="folder", location="m", digest="0"),
+        task="text-generation",
+        kind="decoder",
+        architecture="Tiny",
+        model_type="tiny",
+        model="model.onnx",
+        opset=23,
+        inputs=(ids,),
+        outputs=(),
+        parameters=1000,
+        context_length=64,
+        vocabulary=10,
+        seconds=1.0,
+        versions={},
+    )
+    records.save(exported, folder / pipeline.EXPORTED)
+    return exported

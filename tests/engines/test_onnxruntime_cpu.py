@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from compiler.engines import Session, engine
+from compiler.engines.onnxruntime_cpu.placement import describe
+from compiler.errors import ContextError, EngineError, EngineUnavailableError
+from compiler.records import CacheShape, EngineOptions, Exported, Optimized, Placement, Source, Tensor
+from tests import models
+
+OPTIONS = EngineOptions(threads=1, spinning=False)
+LAYOUTS = ["shared", "concatenated"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    made = {}
+    for layout in LAYOUTS:
+        made[layout] = tmp_path_factory.mktemp(layout)
+        models.decoder(made[layout] / "model.onnx", layout)
+    return made
+
+
+def open_session(folder: Path) -> Session:
+    return engine("onnxruntime-cpu").open(folder / "model.onnx", OPTIONS)
+
+
+def cache(layout: str) -> CacheShape:
+    return CacheShape(**models.CACHE, layout=layout)  # type: ignore[arg-type]
+
+
+def teacher_forced(session: Session, layout: str, tokens: np.ndarray, chunks: list[int]) -> np.ndarray:
+    """Logits after each chunk of one row."""
+    decoding = session.decode(cache(layout), 1, tokens.size)
+    found, start = [], 0
+    for size in chunks:
+        start += size
+        found.append(decoding.step(tokens[None, start - size : start], np.array([start])).copy())
+    return np.concatenate(found)
+
+
+TOKENS = np.random.default_rng(1).integers(6, models.VOCABULARY, 24)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_any_split_into_steps_gives_the_same_logits(folders: dict[str, Path], layout: str) -> None:
+    session = open_session(folders[layout])
+    whole = np.concatenate([teacher_forced(session, layout, TOKENS[:size], [size]) for size in (8, 9, 10, 20, 24)])
+    split = teacher_forced(session, layout, TOKENS, [8, 1, 1, 10, 4])
+    assert split.shape == (5, models.VOCABULARY)
+    np.testing.assert_allclose(split, whole, atol=1e-5)
+
+
+def test_both_layouts_agree(folders: dict[str, Path]) -> None:
+    chunks = [5, *[1] * 19]
+    shared, concatenated = (teacher_forced(open_session(folders[layout]), layout, TOKENS, chunks) for layout in LAYOUTS)
+    np.testing.assert_allclose(shared, concatenated, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_rows_of_unequal_length_do_not_see_each_other(folders: dict[str, Path], layout: str) -> None:
+    session = open_session(folders[layout])
+    lengths = np.array([3, 7, 5])
+    prompts = np.where(np.arange(7) < lengths[:, None], TOKENS[:21].reshape(3, 7), 0)
+    decoding = session.decode(cache(layout), 3, 16)
+    together = [decoding.step(prompts, lengths).copy()]
+    new = TOKENS[:9].reshape(3, 3)
+    grows = np.array([1, 0, 1])  # the second row has finished
+    for step in range(3):
+        lengths = lengths + grows
+        together.append(decoding.step(new[:, step : step + 1], lengths).copy())
+    for row in (0, 2):
+        size = int(lengths[row]) - 3
+        tokens = np.concatenate([prompts[row, :size], new[row]])
+        alone = teacher_forced(session, layout, tokens, [size, 1, 1, 1])
+        np.testing.assert_allclose(np.stack([logits[row] for logits in together]), alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_full_cache_is_an_error(folders: dict[str, Path], layout: str) -> None:
+    decoding = open_session(folders[layout]).decode(cache(layout), 1, 4)
+    decoding.step(TOKENS[None, :4], np.array([4]))
+    with pytest.raises(ContextError, match=r"5 tokens\n.*at most 4"):
+        decoding.step(TOKENS[None, :1], np.array([5]))
+
+
+def test_a_model_without_logits_cannot_generate(tmp_path: Path) -> None:
+    models.encoder(tmp_path / "model.onnx")
+    with pytest.raises(EngineError, match="cannot generate"):
+        open_session(tmp_path).decode(cache("shared"), 1, 4)
+
+
+def test_a_broken_model_gives_the_engines_reason(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"not a model")
+    with pytest.raises(EngineError, match=r"cannot open .*model\.onnx\n.*Protobuf"):
+        open_session(tmp_path)
+
+
+def test_a_failing_run_gives_the_engines_reason(tmp_path: Path) -> None:
+    models.encoder(tmp_path / "model.onnx")
+    beyond = np.array([[models.VOCABULARY + 5]])
+    with pytest.raises(EngineError, match="out of"):
+        open_session(tmp_path).run(
+            {"input_ids": beyond, "attention_mask": beyond * 0 + 1, "token_type_ids": beyond * 0}
+        )
+
+
+def test_a_missing_wheel_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    with pytest.raises(EngineUnavailableError, match="pip install onnxruntime"):
+        engine("onnxruntime-cpu")
+
+
+def quantized(path: Path) -> None:
+    """Gather, a float32, an int8 and a 4-bit matrix product, and one with an addition that gets fused."""
+    random = np.random.default_rng(0)
+    floats = {name: random.normal(size=(32, 32)).astype(np.float32) for name in ("w", "b")}
+    weights = [numpy_helper.from_array(array, name) for name, array in floats.items()]
+    weights += [
+        numpy_helper.from_array(random.integers(-99, 99, (32, 32), np.int8), "w8"),
+        numpy_helper.from_array(random.integers(0, 255, (32, 1, 16), np.uint8), "w4"),
+        numpy_helper.from_array(np.ones(32, np.float32), "s4"),
+    ]
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"]),
+        helper.make_node("Add", ["m", "b0"], ["a"]),
+        helper.make_node("DynamicQuantizeLinear", ["a"], ["q", "s", "z"]),
+        helper.make_node("MatMulInteger", ["q", "w8", "z"], ["i"]),
+        helper.make_node("Cast", ["i"], ["f"], to=1),
+        helper.make_node("MatMulNBits", ["f", "w4", "s4"], ["y"], domain="com.microsoft", K=32, N=32, bits=4,
+                         block_size=32),
+    ]  # fmt: skip
+    weights.append(numpy_helper.from_array(floats["b"][0], "b0"))
+    for node, module in zip(nodes, ("lin", "lin", "proj", "proj", "proj", "head"), strict=True):
+        node.metadata_props.add(key="module", value=module)
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(nodes, "g", [value("x", 1, ["n", 32])], [value("y", 1, ["n", 32])], weights)
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+    onnx.save(
+        helper.make_model(graph, opset_imports=opsets, ir_version=10),
+        path,
+        save_as_external_data=True,
+        location="model.onnx.data",
+        size_threshold=0,
+    )
+
+
+def test_describe_tells_what_really_ran(tmp_path: Path) -> None:
+    quantized(tmp_path / "model.onnx")
+    rows = describe(tmp_path / "model.onnx", OPTIONS, {"x": np.ones((2, 32), np.float32)})
+    found = {row.operator: row for row in rows}
+    assert found["Gemm"].modules == ("lin",)
+    assert found["Gemm"].precision == "float32"
+    assert found["MatMulInteger"].precision == "int8"
+    assert found["MatMulNBits"].precision == "int4 weights"
+    assert found["MatMulNBits"].modules == ("head",)
+    assert "Add" not in found
+    assert {row.provider for row in rows} == {"CPUExecutionProvider"}
+    assert sum(row.time_share for row in rows) == pytest.approx(1, abs=0.01)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data"]
+
+
+def optimized(inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], layout: str = "") -> Optimized:
+    shape = cache(layout) if layout else None
+    exported = Exported(
+        source=Source(kind="folder", location="x", digest="0"),
+        task="text-generation" if layout else "feature-extraction",
+        kind="decoder" if layout else "encoder",
+        architecture="Tiny",
+        model_type="tiny",
+        model="model.onnx",
+        opset=23,
+        inputs=inputs,
+        outputs=outputs,
+        parameters=1,
+        context_length=models.CONTEXT,
+        vocabulary=models.VOCABULARY,
+        seconds=0,
+        versions={},
+        cache=shape,
+    )
+    return Optimized(
+        exported=exported,
+        profile="test",
+        precision="float32",
+        model="model.onnx",
+        inputs=inputs,
+        outputs=outputs,
+        passes=(),
+        op_counts={},
+        cache=shape,
+        seconds=0,
+    )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_build_copies_and_describes_a_decoder(folders: dict[str, Path], tmp_path: Path, layout: str) -> None:
+    record = optimized(*models.decoder_signature(layout == "shared"), layout)
+    built = engine("onnxruntime-cpu").build(record, folders[layout], tmp_path, OPTIONS)
+    assert built.files == ("model.onnx",)
+    assert (tmp_path / "model.onnx").read_bytes() == (folders[layout] / "model.onnx").read_bytes()
+    attention: dict[str, Placement] = {row.operator: row for row in built.placement}
+    operator = "GroupQueryAttention" if layout == "shared" else "Attention"
+    assert attention[operator].count == models.LAYERS
+    assert attention[operator].modules == tuple(f"model.layers.{layer}.self_attn" for layer in range(models.LAYERS))
+
+
+def test_build_copies_external_data(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    quantized(tmp_path / "model.onnx")
+    shape = ("batch", 32)
+    record = optimized(
+        (Tensor(name="x", dtype="float32", shape=shape),), (Tensor(name="y", dtype="float32", shape=shape),)
+    )
+    built = engine("onnxruntime-cpu").build(record, tmp_path, tmp_path / "out", OPTIONS)
+    assert built.files == ("model.onnx", "model.onnx.data")
+    session = open_session(tmp_path / "out")
+    assert session.run({"x": np.ones((3, 32), np.float32)})["y"].shape == (3, 32)
+
+
+def test_build_of_a_broken_model_gives_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "model.onnx").write_bytes(b"not a model")
+    with pytest.raises(EngineError, match="cannot"):
+        engine("onnxruntime-cpu").build(optimized((), ()), tmp_path, tmp_path / "out", OPTIONS)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compiler.statistics import ratio_of_medians, summarize
+
+
+def test_summary_of_known_values() -> None:
+    summary = summarize(range(101))
+    assert summary == (101, 50.0, 90.0, 99.0, 50.0)
+
+
+def test_one_sample_has_no_spread() -> None:
+    assert summarize([3.0]) == (1, 3.0, 3.0, 3.0, 0.0)
+
+
+def test_no_samples_are_an_error() -> None:
+    with pytest.raises(ValueError, match="no samples"):
+        summarize([])
+
+
+def test_the_ratio_is_that_of_the_medians() -> None:
+    ratio = ratio_of_medians([2.0, 4.0, 6.0], [1.0, 2.0, 30.0])
+    assert ratio.value == 2.0
+    assert ratio.low < ratio.value < ratio.high
+
+
+def test_constant_samples_leave_no_doubt() -> None:
+    assert ratio_of_medians([9.0] * 5, [3.0] * 7) == (3.0, 3.0, 3.0)
+
+
+def test_the_interval_is_reproducible_and_narrows_with_samples() -> None:
+    random = np.random.default_rng(3)
+    few, many = (
+        ratio_of_medians(random.normal(20, 2, n).tolist(), random.normal(10, 1, n).tolist()) for n in (10, 1000)
+    )
+    assert many.high - many.low < 0.2 * (few.high - few.low)
+    assert many.low < 2.0 < many.high
+    assert ratio_of_medians([1.0, 2.0, 3.0], [1.0, 2.0]) == ratio_of_medians([1.0, 2.0, 3.0], [1.0, 2.0])
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    random = np.random.default_rng(4)
+    intervals = [
+        ratio_of_medians(random.lognormal(1, 0.3, 40).tolist(), random.lognormal(0, 0.3, 40).tolist())
+        for _ in range(120)
+    ]
+    covered = sum(ratio.low <= np.e <= ratio.high for ratio in intervals)
+    assert covered / len(intervals) > 0.88
