@@ -49,6 +49,16 @@ def trace(model: Any, signature: Signature, context_length: int) -> ir.Model:
 
 
 def _export(signature: Signature, context_length: int) -> torch.export.ExportedProgram:
+    try:
+        return _traced(signature, context_length)
+    except torch._dynamo.exc.UserError as error:
+        if "Constraints violated" not in str(error):
+            raise
+        # Code that slices a table of positions bounds past + sequence. The bound is the tracer's only; ONNX has none.
+        return _traced(signature, context_length // 2)
+
+
+def _traced(signature: Signature, longest: int) -> torch.export.ExportedProgram:
     dims = {"batch": torch.export.Dim("batch")}
 
     def axes(shape: tuple[int | str, ...]) -> dict[int, Any]:
@@ -56,19 +66,12 @@ def _export(signature: Signature, context_length: int) -> torch.export.ExportedP
         for axis, dim in enumerate(shape):
             if isinstance(dim, str):
                 if dim not in dims and dim not in DERIVED:
-                    dims[dim] = torch.export.Dim(dim, max=context_length)
+                    dims[dim] = torch.export.Dim(dim, max=longest)
                 found[axis] = dims.get(dim, torch.export.Dim.AUTO)
         return found
 
-    shapes: Any = (tuple(axes(shape) for shape in signature.inputs.values()),)
-    try:
-        return torch.export.export(signature.module, signature.samples, dynamic_shapes=shapes, strict=False)
-    except torch._dynamo.exc.UserError as error:
-        if "Suggested fixes" not in str(error):
-            raise
-        # The code bounds a dim more tightly than the context does (a table sliced by past + sequence, say).
-        shapes = torch.export.dynamic_shapes.refine_dynamic_shapes_from_suggested_fixes(str(error), shapes)
-        return torch.export.export(signature.module, signature.samples, dynamic_shapes=shapes, strict=False)
+    shapes = tuple(axes(shape) for shape in signature.inputs.values())
+    return torch.export.export(signature.module, signature.samples, dynamic_shapes=(shapes,), strict=False)
 
 
 def _cause(error: Exception) -> str:

@@ -12,6 +12,7 @@ from compiler.optimize.passes.fuse_gelu import FuseGelu
 from compiler.optimize.passes.fuse_group_query_attention import FuseGroupQueryAttention
 from compiler.optimize.passes.fuse_silu import FuseSilu
 from compiler.optimize.passes.fuse_skip_norm import FuseSkipNorm
+from compiler.optimize.passes.fuse_transpose import FuseTranspose
 from compiler.optimize.passes.last_token_logits import LastTokenLogits
 from compiler.optimize.passes.pack_projections import PackProjections
 
@@ -25,5 +26,6 @@ PASSES: dict[str, type[Pass]] = {
     "fuse-skip-norm": FuseSkipNorm,
     "fuse-gelu": FuseGelu,
     "fuse-silu": FuseSilu,
+    "fuse-transpose": FuseTranspose,
     "last-token-logits": LastTokenLogits,
 }
