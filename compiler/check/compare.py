@@ -8,6 +8,8 @@ import numpy as np
 
 from compiler.records import Finding
 
+INCOMPARABLE = ("output.shape", "output.dtype", "output.nan", "output.inf")  # in the order they are looked for
+
 ROWS_AT_ONCE = 64  # of logits (rows, vocabulary) held in float64 at a time
 
 
@@ -16,11 +18,12 @@ def incomparable(actual: np.ndarray, expected: np.ndarray) -> Finding | None:
 
     The shape comes first, then the dtype, then NaN and Inf: a later one means nothing while an earlier one is wrong.
     """
+    shape, dtype, nan, inf = INCOMPARABLE
     if actual.shape != expected.shape:
-        return _failed("output.shape", 1, "arrays", 1, f"{actual.shape} instead of {expected.shape}")
+        return _failed(shape, 1, "arrays", 1, f"{actual.shape} instead of {expected.shape}")
     if actual.dtype != expected.dtype:
-        return _failed("output.dtype", 1, "arrays", 1, f"{actual.dtype} instead of {expected.dtype}")
-    for name, count in (("output.nan", np.isnan(actual).sum()), ("output.inf", np.isinf(actual).sum())):
+        return _failed(dtype, 1, "arrays", 1, f"{actual.dtype} instead of {expected.dtype}")
+    for name, count in ((nan, np.isnan(actual).sum()), (inf, np.isinf(actual).sum())):
         if count:
             return _failed(name, int(count), "elements", actual.size, "none allowed")
     return None

@@ -15,7 +15,7 @@ from compiler.bundle import MANIFEST
 from compiler.machine import detect
 from compiler.measure.process import Worker
 from compiler.measure.protocol import Samples, Spec, Usage
-from compiler.measure.workloads import workloads
+from compiler.measure.workloads import workloads_of
 from compiler.records import Manifest, Measured, Runner, Series
 
 __all__ = ["measure"]
@@ -57,7 +57,7 @@ def measure(folder: Path, reference: Path | None, *, progress: Progress = _silen
     with ExitStack() as stack:
         workers = [stack.enter_context(Worker(spec)) for spec in specs]
         rounds: list[list[Samples]] = [[] for _ in workers]
-        steps = [workload for _ in range(ROUNDS) for workload in workloads(manifest)]
+        steps = [workload for _ in range(ROUNDS) for workload in workloads_of(manifest)]
         for done, workload in enumerate(steps):
             progress(workload, done, len(steps))
             for worker, samples in zip(workers, rounds, strict=True):

@@ -12,7 +12,7 @@ import msgspec
 
 from compiler.engines import Session, engine
 from compiler.measure.protocol import Loaded, Round, Samples, Spec, Usage
-from compiler.measure.workloads import workloads
+from compiler.measure.workloads import workloads_of
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
     spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=Spec)
     session, name, version = open_runner(spec)
     answer(Loaded(name=name, version=version, seconds=time.perf_counter() - start))
-    known = workloads(spec.manifest)
+    known = workloads_of(spec.manifest)
     for line in sys.stdin.buffer:
         workload = known[msgspec.json.decode(line, type=Round).workload]
         answer(Samples(series=workload(session)))

@@ -25,7 +25,7 @@ DECODER_PROMPT, DECODER_NEW, DECODER_GENERATIONS = 128, 24, 2  # tokens, tokens,
 WARMUP_TOKENS = 2
 
 
-def workloads(manifest: Manifest) -> dict[str, Workload]:
+def workloads_of(manifest: Manifest) -> dict[str, Workload]:
     """The workloads of this kind of model that its context can hold, by name."""
     context = manifest.context_length
     if manifest.kind == "decoder":

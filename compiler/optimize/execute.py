@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -26,10 +26,15 @@ class Executor:
         Raises:
             EngineError: ONNX Runtime refuses the graph or fails on a feed.
         """
+        return list(self.stream(model, feeds))
+
+    def stream(self, model: ir.Model, feeds: Sequence[Feeds]) -> Iterator[Feeds]:
+        """As `run`, one feed at a time, for outputs that are too large to keep."""
         try:
             session = self._session(model)
             names = [output.name for output in session.get_outputs()]
-            return [dict(zip(names, session.run(names, feed), strict=True)) for feed in feeds]
+            for feed in feeds:
+                yield dict(zip(names, session.run(names, feed), strict=True))
         except Exception as error:
             raise EngineError("onnxruntime cannot run the graph", found=str(error)) from error
 
@@ -61,6 +66,8 @@ def _detach(model: ir.Model) -> tuple[ir.Model, dict[str, ir.TensorProtocol]]:
     for name, value in skeleton.graph.initializers.items():
         tensor = value.const_value
         if tensor is None or tensor.nbytes <= INLINE_BYTES or tensor.dtype.bitwidth < 8:
+            if isinstance(tensor, ir.ExternalTensor):  # its file is not where the session would look for it
+                value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=name)
             continue
         weights[name] = tensor
         shape = ir.Shape(tensor.shape.numpy())

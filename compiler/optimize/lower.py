@@ -7,22 +7,31 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from compiler import records
 from compiler.errors import PassError
+from compiler.optimize.files import load, save
 from compiler.optimize.guard import Guard, Judgement
 from compiler.optimize.passes.base import Context, Feeds, Pass
 from compiler.optimize.signature import cache_shape, tensors
-from compiler.optimize.files import load, save
 from compiler.records import Exported, Optimized, PassRun
 
 Observer = Callable[[ir.Model, PassRun], None]
 
 MODEL = "model.onnx"
 RECORD = "optimized.json"
+
+
+class Step(NamedTuple):
+    """One pass under the guard: the graph to go on with (rewritten, or as before), and what raised, if anything."""
+
+    model: ir.Model
+    run: PassRun
+    cause: Exception | None
 
 
 def optimize(
@@ -54,12 +63,13 @@ def optimize(
     guard = Guard(model, exported)
     runs: list[PassRun] = []
     for pass_ in passes:
-        model, run = _apply(pass_, model, context, guard)
-        if strict and not run.kept:
-            raise _refused(run, runs)
-        runs.append(run)
+        step = _apply(pass_, model, context, guard)
+        if strict and not step.run.kept:
+            raise _refused(step.run, runs) from step.cause
+        model = step.model
+        runs.append(step.run)
         for observe in observers:
-            observe(model, run)
+            observe(model, step.run)
     save(model, out / MODEL)
     optimized = Optimized(
         exported=exported,
@@ -77,21 +87,20 @@ def optimize(
     return optimized
 
 
-def _apply(pass_: Pass, model: ir.Model, context: Context, guard: Guard) -> tuple[ir.Model, PassRun]:
-    """Run one pass under the guard. Gives the model to go on with: the rewritten one, or the one before."""
+def _apply(pass_: Pass, model: ir.Model, context: Context, guard: Guard) -> Step:
     started = time.perf_counter()
     before = model.clone()
-    modified = True
+    modified, cause = True, None
     try:
         modified = pass_.apply(model, context)
         if modified:
             RemoveUnusedNodesPass()(model)
         judgement = guard.judge(before, model, lossy=pass_.lossy) if modified else Judgement(None)
     except Exception as error:  # noqa: BLE001 - a pass may fail in any way; it is recorded, or raised by `strict`
-        judgement = Judgement(None, f"{type(error).__name__}: {error}")
+        cause, judgement = error, Judgement(None, f"{type(error).__name__}: {error}")
     kept = not judgement.reason
     result = model if kept else before
-    return result, PassRun(
+    run = PassRun(
         name=pass_.name,
         options=dataclasses.asdict(pass_),
         modified=modified,
@@ -102,6 +111,7 @@ def _apply(pass_: Pass, model: ir.Model, context: Context, guard: Guard) -> tupl
         error=judgement.error,
         reason=judgement.reason,
     )
+    return Step(result, run, cause)
 
 
 def _refused(run: PassRun, earlier: Sequence[PassRun]) -> PassError:

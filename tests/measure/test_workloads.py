@@ -5,7 +5,7 @@ import pytest
 from msgspec.structs import replace
 
 from compiler.measure import workloads as measured
-from compiler.measure.workloads import workloads
+from compiler.measure.workloads import workloads_of
 from compiler.records import CacheShape
 from tests import models
 
@@ -40,13 +40,14 @@ class Recorder:
 
 
 def test_encoder_shapes_fit_the_context() -> None:
-    assert list(workloads(replace(ENCODER, context_length=512))) == ["latency_1x32", "latency_1x128", "latency_8x128"]
-    assert list(workloads(replace(ENCODER, context_length=32))) == ["latency_1x32", "latency_8x32"]
+    long, short = (list(workloads_of(replace(ENCODER, context_length=length))) for length in (512, 32))
+    assert long == ["latency_1x32", "latency_1x128", "latency_8x128"]
+    assert short == ["latency_1x32", "latency_8x32"]
 
 
 def test_an_encoder_is_warmed_up_and_timed_without_padding() -> None:
     session = Recorder()
-    samples = workloads(replace(ENCODER, context_length=512))["latency_8x128"](session)
+    samples = workloads_of(replace(ENCODER, context_length=512))["latency_8x128"](session)
     assert len(samples["latency_8x128"]) == measured.ENCODER_CALLS
     assert len(session.feeds) == measured.ENCODER_CALLS + measured.ENCODER_WARMUP
     feeds = session.feeds[0]
@@ -57,13 +58,13 @@ def test_an_encoder_is_warmed_up_and_timed_without_padding() -> None:
 
 def test_a_slow_encoder_ends_its_round_early(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measured, "ENCODER_SECONDS", 0.0)
-    samples = workloads(ENCODER)["latency_1x32"](Recorder())
+    samples = workloads_of(ENCODER)["latency_1x32"](Recorder())
     assert len(samples["latency_1x32"]) == measured.ENCODER_LEAST
 
 
 def test_a_decoder_generates_after_its_prompt() -> None:
     session = Recorder()
-    samples = workloads(replace(DECODER, context_length=4096))["generate"](session)
+    samples = workloads_of(replace(DECODER, context_length=4096))["generate"](session)
     assert len(samples["time_to_first_token_128"]) == 2
     assert len(samples["time_per_token"]) == 2 * 23
     assert session.capacities[-1] == 128 + 24

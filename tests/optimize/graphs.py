@@ -41,7 +41,10 @@ def exported(kind: Kind = "encoder", **changes: object) -> Exported:
         "model_type": "tiny",
         "model": "model.onnx",
         "opset": 23,
-        "inputs": (Tensor(name="input_ids", dtype="int64", shape=ids), Tensor(name="attention_mask", dtype="int64", shape=ids)),
+        "inputs": (
+            Tensor(name="input_ids", dtype="int64", shape=ids),
+            Tensor(name="attention_mask", dtype="int64", shape=ids),
+        ),
         "outputs": (Tensor(name="y", dtype="float32", shape=(*ids, 8)),),
         "parameters": 1,
         "context_length": 32,

@@ -158,9 +158,9 @@ def _is_padding(model: ir.Model, mask: ir.Value) -> bool:
         return False
     if any(len(shapes[name] or ()) != 2 for name in needed):
         return False
-    feeds = {name: np.zeros_like(PADDING) for name in needed} | {MASK: PADDING}
-    (found,) = evaluate(model, [mask], feeds)
     batch, length = PADDING.shape
+    count = np.tile(np.arange(length, dtype=np.int64), (batch, 1))
+    (found,) = evaluate(model, [mask], dict.fromkeys(needed, count) | {MASK: PADDING})
     seen = found if found.dtype == bool else found == 0
     hidden = ~found if found.dtype == bool else found <= NEVER
     real = PADDING.astype(bool)[:, None, None, :]

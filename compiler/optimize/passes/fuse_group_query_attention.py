@@ -14,10 +14,11 @@ import onnx_ir as ir
 
 from compiler.optimize.evaluate import evaluate, inputs_of
 from compiler.optimize.passes.base import Context, Pass
-from compiler.optimize.passes.graph import MICROSOFT, initializer, metadata, producer, remove_dead
+from compiler.optimize.passes.graph import MICROSOFT, initializer, metadata, producer, remove_dead, replace
 
 MASK = "attention_mask"
 POSITIONS = "position_ids"
+ROTARY_MULTIPLE = 16  # the kernel rotates heads of such sizes only
 
 
 class Rotary(NamedTuple):
@@ -60,6 +61,8 @@ class FuseGroupQueryAttention(Pass):
                 continue
             table = None
             if match.rotary is not None:
+                if context.exported.cache.head_dim % ROTARY_MULTIPLE:
+                    continue
                 key = (id(match.rotary.cos), id(match.rotary.sin))
                 if key not in tables:
                     tables[key] = _tabulate(model, match.rotary, context, len(tables))
@@ -87,7 +90,8 @@ def _match(node: ir.Node) -> Match | None:
     if node.op_type != "Attention" or len(node.inputs) < 4 or node.inputs[3] is None or len(node.outputs) > 1:
         return None
     query, key, value = node.inputs[:3]
-    assert query is not None and key is not None and value is not None
+    if query is None or key is None or value is None:
+        return None
     keys, values = _appended(key), _appended(value)
     after = _only_use(node.outputs[0], "Transpose")
     merged = _only_use(after.outputs[0], "Reshape") if after is not None and _swaps(after) else None
@@ -98,7 +102,7 @@ def _match(node: ir.Node) -> Match | None:
     if query_rotary != key_rotary:
         return None
     heads_last = [_before_swap(tensor) for tensor in (query, new_key, values[1])]
-    if any(tensor is None for tensor in heads_last):
+    if any(tensor is None or tensor.shape is None for tensor in heads_last):
         return None
     first, second, third = (tensor for tensor in heads_last if tensor is not None)
     return Match(node, first, second, third, (keys[0], values[0]), (key, value), query_rotary, merged.outputs[0])
@@ -150,12 +154,8 @@ def _window(model: ir.Model, mask: ir.Value, context: Context) -> int | None:
         return None
     seen = int(np.count_nonzero(row))
     window = -1 if seen == limit else seen
-    for past, sequence, lengths in (
-        (0, 7, [7, 4]),
-        (5, 3, [8, 8]),
-        (min(window + 2, limit - 3) if window > 0 else 6, 2, None),
-    ):
-        lengths = lengths or [past + sequence]
+    beyond = min(window + 2, limit - 3) if window > 0 else 6
+    for past, sequence, lengths in ((0, 7, [7, 4]), (5, 3, [8, 8]), (beyond, 2, [beyond + 2])):
         found = _mask_of(model, mask, context, past=past, lengths=lengths, sequence=sequence)
         columns, rows = np.arange(past + sequence), np.arange(past, past + sequence)[:, None]
         visible = columns <= rows
@@ -171,8 +171,6 @@ def _mask_of(
     model: ir.Model, mask: ir.Value, context: Context, *, past: int, lengths: list[int], sequence: int
 ) -> np.ndarray | None:
     batch, total = len(lengths), past + sequence
-    if mask.dtype != ir.DataType.BOOL:
-        return None
     cache = context.exported.cache
     assert cache is not None
     feeds = {
@@ -182,7 +180,8 @@ def _mask_of(
     }
     for name in inputs_of([mask]) - feeds.keys():
         feeds[name] = np.zeros((batch, cache.kv_heads, past, cache.head_dim), np.float32)
-    return evaluate(model, [mask], feeds)[0]
+    found = evaluate(model, [mask], feeds)[0]
+    return found if found.dtype == np.bool_ else None
 
 
 def _tabulate(model: ir.Model, rotary: Rotary, context: Context, index: int) -> Rotary | None:
@@ -194,7 +193,7 @@ def _tabulate(model: ir.Model, rotary: Rotary, context: Context, index: int) -> 
         return None
     length = context.exported.context_length
     every = np.arange(length, dtype=np.int64)[None]
-    some = np.random.default_rng(0).permutation(length)[: min(64, length)][None].astype(np.int64)
+    some = np.random.default_rng(0).permutation(length // 2)[:64][None].astype(np.int64)
     tables = [array[0] for array in evaluate(model, rotary, {POSITIONS: every})]
     parts = [array[0] for array in evaluate(model, rotary, {POSITIONS: some})]
     if any(not np.array_equal(table[some[0]], part) for table, part in zip(tables, parts, strict=True)):
@@ -222,9 +221,8 @@ def _lengths(model: ir.Model) -> dict[str, ir.Value]:
 
 def _rewrite(model: ir.Model, match: Match, table: Rotary | None, window: int, shared: dict[str, ir.Value]) -> None:
     node = match.node
-    heads_of = {name: value.shape[2] for name, value in (("q", match.query), ("k", match.key)) if value.shape}
     flat = [_flatten(model, tensor, node) for tensor in (match.query, match.key, match.value)]
-    attributes: dict[str, int | float] = {"num_heads": int(heads_of["q"]), "kv_num_heads": int(heads_of["k"])}
+    attributes: dict[str, int | float] = {"num_heads": _heads(match.query), "kv_num_heads": _heads(match.key)}
     for name in ("scale", "softcap"):
         if name in node.attributes:
             attributes[name] = node.attributes[name].as_float()
@@ -239,14 +237,12 @@ def _rewrite(model: ir.Model, match: Match, table: Rotary | None, window: int, s
     )
     merged = match.output.producer()
     assert merged is not None
-    model.graph.insert_before(merged, fused)
-    fused.outputs[0].shape, fused.outputs[0].type = match.output.shape, match.output.type
-    ir.convenience.replace_all_uses_with(match.output, fused.outputs[0])
-    for old, new in zip(match.present, fused.outputs[1:], strict=True):
-        new.name, new.shape, new.type = old.name, old.shape, old.type
-        old.name = f"{old.name}_unfused"
-        ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
-    remove_dead([merged])
+    replace(merged, [fused], [match.output, *match.present], list(fused.outputs))
+
+
+def _heads(value: ir.Value) -> int:
+    assert value.shape is not None
+    return int(value.shape.numpy()[2]) if value.shape.is_static() else int(str(value.shape[2]))
 
 
 def _flatten(model: ir.Model, value: ir.Value, before: ir.Node) -> ir.Value:

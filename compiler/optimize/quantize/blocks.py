@@ -148,8 +148,8 @@ def round_compensated(weight: np.ndarray, scales: np.ndarray, zeros: np.ndarray,
 
 
 def _compensation(moments: np.ndarray, damping: float = 0.01) -> np.ndarray:
-    """Upper Cholesky factor of the damped moments' inverse, (K, K) float32."""
-    damped = moments.astype(np.float64)
-    diagonal = np.diag(damped)
-    damped = damped + np.diag(np.where(diagonal == 0, 1.0, 0.0) + damping * diagonal.mean())
-    return np.linalg.cholesky(np.linalg.inv(damped)).T.astype(np.float32)
+    """The upper triangular R with R^T R = inverse of the damped moments, (K, K) float32."""
+    diagonal = np.diag(moments).astype(np.float64)
+    damped = moments + np.diag(np.where(diagonal == 0, 1.0, 0.0) + damping * diagonal.mean())
+    upper = np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1]
+    return np.triu(np.linalg.inv(upper.astype(np.float32)))

@@ -61,9 +61,9 @@ def test_a_tied_weight_is_left_alone() -> None:
     assert operators(model)["MatMul"] == 2
 
 
-ATTENTION = """g (float[batch, sequence, 8] x, float[8, 8] wq, float[8, 4] wk, float[8, 4] wv,
-    float[batch, 1, past, 4] past_key, float[batch, 1, past, 4] past_value, int32[batch] last, int32 width)
-    => (float[batch, sequence, 8] y, float[batch, 1, total, 4] key, float[batch, 1, total, 4] value {extra}) {{
+ATTENTION = """g (float[batch, sequence, 8] x, float[8, 16] wq, float[8, 8] wk, float[8, 8] wv,
+    float[batch, 1, past, 8] past_key, float[batch, 1, past, 8] past_value, int32[batch] last, int32 width)
+    => (float[batch, sequence, 16] y, float[batch, 1, total, 8] key, float[batch, 1, total, 8] value {extra}) {{
         v = MatMul(x, wv)
         q = MatMul(x, wq)
         k = MatMul(x, wk)
@@ -71,29 +71,24 @@ ATTENTION = """g (float[batch, sequence, 8] x, float[8, 8] wq, float[8, 4] wk, f
         y, key, value = com.microsoft.GroupQueryAttention <num_heads = 2, kv_num_heads = 1>
             (q, k, v, past_key, past_value, last, width)
     }}"""
-PROJECTIONS = {"wq": random(8, 8, seed=3), "wk": random(8, 4, seed=4), "wv": random(8, 4, seed=5)}
-CACHE = {
-    "x": X,
-    "past_key": random(2, 1, 2, 4),
-    "past_value": random(2, 1, 2, 4, seed=6),
-    "last": np.array([4, 4], np.int32),
-    "width": np.array(5, np.int32),
+PROJECTIONS = {"wq": random(8, 16, seed=3), "wk": random(8, 8, seed=4), "wv": random(8, 8, seed=5)}
+ONE_STEP = {
+    "x": X[:, :1],
+    "past_key": random(2, 1, 2, 8),
+    "past_value": random(2, 1, 2, 8, seed=6),
+    "last": np.array([2, 2], np.int32),
+    "width": np.array(3, np.int32),
 }
 
 
 def test_group_query_attention_takes_the_product_whole() -> None:
     model = graph(ATTENTION.format(extra="", more=""), **PROJECTIONS)
-    assert apply(PackProjections(), model, one_step(CACHE))
+    assert apply(PackProjections(), model, ONE_STEP)
     assert operators(model) == {"MatMul": 1, "GroupQueryAttention": 1}
 
 
 def test_a_projection_with_another_reader_needs_the_split() -> None:
-    extra, more = ", float[batch, sequence, 4] negated", "negated = Neg(k)"
+    extra, more = ", float[batch, sequence, 8] negated", "negated = Neg(k)"
     model = graph(ATTENTION.format(extra=extra, more=more), **PROJECTIONS)
-    assert apply(PackProjections(), model, one_step(CACHE))
+    assert apply(PackProjections(), model, ONE_STEP)
     assert operators(model) == {"MatMul": 1, "Split": 1, "Neg": 1, "GroupQueryAttention": 1}
-
-
-def one_step(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The same feeds with one new token a row after two cached ones."""
-    return feeds | {"x": X[:, :1], "last": np.array([2, 2], np.int32), "width": np.array(3, np.int32)}

@@ -1,0 +1,98 @@
+"""Representative inputs for calibration, made from English text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from compiler.corpus import calibration_text
+from compiler.errors import CheckpointError
+from compiler.optimize.passes.base import Feeds
+from compiler.records import Exported
+
+BATCH = 4
+CHARACTERS = 12  # per token, more than English has
+
+
+def text_feeds(tokenizer_file: Path, exported: Exported, count: int, length: int, seed: int) -> Sequence[Feeds]:
+    """Feeds of real text: `count` passages of up to `length` tokens, drawn from all over the calibration text.
+
+    Encoders get batches of unequal lengths, padded on the right; decoders one full passage a call and an empty
+    cache. A feed names every input that a portable or lowered graph of this kind may have; take those it has.
+
+    Raises:
+        CheckpointError: the tokenizer cannot be read, or its tokens do not fit the model's vocabulary.
+    """
+    tokenizer = _tokenizer(tokenizer_file)
+    longest = min(length, exported.context_length)
+    shortest = longest if exported.kind == "decoder" else max(1, longest // 8)
+    rng = np.random.default_rng(seed)
+    texts = calibration_text()
+    sizes = np.array([len(text) for text in texts], dtype=np.float64)
+    passages = []
+    for index in rng.choice(len(texts), size=count, p=sizes / sizes.sum()):
+        tokenizer.enable_truncation(int(rng.integers(shortest, longest + 1)))
+        start = int(rng.integers(0, max(1, len(texts[index]) - CHARACTERS * longest)))
+        passages.append(tokenizer.encode(texts[index][start : start + CHARACTERS * longest]).ids)
+    _check(passages, tokenizer_file, exported)
+    if exported.kind == "decoder":
+        return [_decoder_feed(passage, exported) for passage in passages]
+    return [_encoder_feed(passages[start : start + BATCH]) for start in range(0, count, BATCH)]
+
+
+def _tokenizer(file: Path) -> Tokenizer:
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # tokenizers raises plain Exception
+        raise CheckpointError(
+            f"{file}: not a readable tokenizer",
+            found=str(error),
+            expected="a tokenizer.json, which calibration needs to turn text into tokens",
+            action="use a checkpoint with a fast tokenizer, or a precision that needs no calibration",
+        ) from error
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _check(passages: list[list[int]], tokenizer_file: Path, exported: Exported) -> None:
+    largest = max(max(ids, default=0) for ids in passages)
+    if largest >= exported.vocabulary:
+        raise CheckpointError(
+            f"{tokenizer_file}: does not belong to this model",
+            found=f"token {largest}",
+            expected=f"tokens below {exported.vocabulary}, the size of the model's vocabulary",
+            action="use the tokenizer that the model was trained with",
+        )
+
+
+def _encoder_feed(passages: list[list[int]]) -> Feeds:
+    width = max(len(passage) for passage in passages)
+    input_ids = np.zeros((len(passages), width), dtype=np.int64)
+    attention_mask = np.zeros_like(input_ids)
+    for row, passage in enumerate(passages):
+        input_ids[row, : len(passage)] = passage
+        attention_mask[row, : len(passage)] = 1
+    return {
+        "input_ids": input_ids,
+        "attention_mask": attention_mask,
+        "token_type_ids": np.zeros_like(input_ids),
+        "position_ids": np.tile(np.arange(width, dtype=np.int64), (len(passages), 1)),
+    }
+
+
+def _decoder_feed(passage: list[int], exported: Exported) -> Feeds:
+    sequence = len(passage)
+    feed = {
+        "input_ids": np.array([passage], dtype=np.int64),
+        "attention_mask": np.ones((1, sequence), dtype=np.int64),
+        "position_ids": np.arange(sequence, dtype=np.int64)[None],
+        "logits_positions": np.array([[sequence - 1]], dtype=np.int64),
+    }
+    if exported.cache is not None:
+        empty = np.zeros((1, exported.cache.kv_heads, 0, exported.cache.head_dim), dtype=np.float32)
+        for layer in range(exported.cache.layers):
+            feed[f"past_key_values.{layer}.key"] = feed[f"past_key_values.{layer}.value"] = empty
+    return feed

@@ -1,0 +1,38 @@
+"""Run a graph on calibration feeds and look at values inside it, without keeping them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from compiler.optimize.execute import Executor
+from compiler.optimize.passes.base import Feeds
+
+
+def observe(model: ir.Model, names: Sequence[str], feeds: Sequence[Feeds]) -> Iterator[Feeds]:
+    """The arrays of the named values, one feed at a time; only what they need is computed.
+
+    Where a feed has an `attention_mask` (batch, sequence), a value (batch, sequence, width) is given as the rows of
+    its real tokens, (tokens, width), so that padding does not take part in statistics.
+
+    Raises:
+        EngineError: ONNX Runtime cannot run the graph.
+    """
+    part = model.clone()
+    values = ir.convenience.create_value_mapping(part.graph)
+    inputs = {value.name for value in part.graph.inputs}
+    part.graph.outputs[:] = [values[name] for name in names if name not in inputs]
+    RemoveUnusedNodesPass()(part)
+    wanted = [{name: array for name, array in feed.items() if name in inputs} for feed in feeds]
+    for feed, computed in zip(wanted, Executor().stream(part, wanted), strict=True):
+        mask = feed.get("attention_mask")
+        yield {name: _real(computed[name] if name in computed else feed[name], mask) for name in names}
+
+
+def _real(array: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    if mask is not None and array.ndim == 3 and array.shape[:2] == mask.shape:
+        return array[mask.astype(bool)]
+    return array
