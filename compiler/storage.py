@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from compiler.errors import StorageError, UsageError
 
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # numpy's tofile: an OSError without a number
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _ANY = frozenset(errno.errorcode)
 _MIB = 1 << 20
@@ -160,6 +162,8 @@ def _disk_reason(error: BaseException | None, reasons: frozenset[int]) -> str:
             return str(error.strerror)
         if full in str(error):
             return full
+        if isinstance(error, OSError) and _SHORT_WRITE.fullmatch(str(error)):
+            return f"a write fell short: {error}"
         error = error.__cause__ or error.__context__
     return ""
 

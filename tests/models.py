@@ -17,6 +17,7 @@ SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>", "<user>", "<assistant>")
 WORDS = [f"{first}{second}" for first in "bdfgklmnprst" for second in ("an", "el", "ir", "os")]
 VOCABULARY = len(SPECIAL) + len(WORDS)
 HIDDEN, HEADS, KV_HEADS, HEAD_DIM, LAYERS, CONTEXT = 32, 2, 1, 16, 2, 64
+MEAN = Pooling(mode="mean", normalize=True)
 CACHE = {"layers": LAYERS, "kv_heads": KV_HEADS, "head_dim": HEAD_DIM}
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -212,7 +213,12 @@ def write_tokenizer(folder: Path, *, bos: bool = False) -> None:
 
 
 def manifest(
-    kind: Kind, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], *, layout: str = "", pooling: str = "mean"
+    kind: Kind,
+    inputs: tuple[Tensor, ...],
+    outputs: tuple[Tensor, ...],
+    *,
+    layout: str = "",
+    pooling: Pooling | None = None,
 ) -> Manifest:
     return Manifest(
         source=Source(kind="folder", location="tiny", digest="0" * 64),
@@ -234,11 +240,11 @@ def manifest(
         versions={},
         files={},
         cache=CacheShape(**CACHE, layout=layout) if layout else None,
-        pooling=None if layout else Pooling(mode=pooling, normalize=True),
+        pooling=pooling,
     )
 
 
-def encoder_bundle(folder: Path, *, pooling: str = "mean") -> Path:
+def encoder_bundle(folder: Path, *, pooling: Pooling | None = MEAN) -> Path:
     """A sealed feature-extraction bundle."""
     folder.mkdir(parents=True)
     signature = encoder(folder / "model.onnx")

@@ -13,10 +13,11 @@ from compiler.check.feeds import Feeds, Text
 from compiler.check.limits import Limits, floor, shown
 from compiler.check.references import OpenReference, ReferenceModel
 from compiler.engines import Session
+from compiler.errors import IntegrityError
 from compiler.profile import Budget
 from compiler.records import Finding, Manifest
 
-WINDOWS, WINDOW = 8, 256  # pieces of running text, and tokens in each
+WINDOWS, WINDOW = 6, 256  # pieces of running text, and tokens in each
 NOISE_WINDOW = 128  # tokens of the text on which the reference's noise is taken
 PROMPTS, PROMPT, NEW_TOKENS = 4, 24, 64  # greedy generation
 UNEQUAL, UNEQUAL_STEPS = (5, 24, 12), 8  # tokens of the prompts of one batch, and decoding steps
@@ -98,7 +99,7 @@ def forced(session: Session, manifest: Manifest, prompts: Sequence[np.ndarray], 
         (batch, steps, vocabulary): at step i, what the engine expects in place of tokens[:, i].
     """
     if manifest.cache is None:
-        raise ValueError("a decoder's manifest has a cache shape")
+        raise IntegrityError("the manifest of this decoder has no cache", action="build the bundle again")
     batch, steps = tokens.shape
     lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int64)
     ids = np.zeros((batch, int(lengths.max())), dtype=np.int64)
@@ -151,6 +152,8 @@ def _text_findings(
     score = Scores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     count = len(score.kl)
     ours, theirs = float(np.exp(score.nll.mean())), float(np.exp(score.reference_nll.mean()))
+    ratio = ours / theirs
+    standard_error = ratio * float(np.std(score.nll - score.reference_nll)) / count**0.5
     return [
         limits.by_noise("output.max_abs_error", error, count, unit="logits"),
         shown("output.max_relative_error", error / scale if scale else 0.0, count, "ratio"),
@@ -159,7 +162,8 @@ def _text_findings(
         shown("kl.max", float(score.kl.max()), count, "nats"),
         shown("perplexity.reference", theirs, count, "perplexity"),
         shown("perplexity.engine", ours, count, "perplexity"),
-        limits.by_budget("perplexity.ratio", ours / theirs, count, "max_perplexity_ratio"),
+        limits.by_budget("perplexity.ratio", ratio, count, "max_perplexity_ratio"),
+        shown("perplexity.ratio.standard_error", standard_error, count, "ratio"),
     ]
 
 

@@ -19,6 +19,7 @@ from compiler.tasks import TASKS
 BATCH = 8
 LENGTHS = (12, 128, 5, 64, 23, 96, 3, 41)  # tokens of the texts in a batch, special tokens included
 LONGEST = 512  # one text alone is as long as the context, up to this
+MASK_EVERY = 7  # tokens; a model that fills in words is shown gaps
 TEXTS = {"text-classification": 32}  # one answer a text, so a share of agreement needs more texts
 
 
@@ -32,6 +33,9 @@ def compare_encoder(
     count = TEXTS.get(manifest.task, BATCH)
     lengths = [min(LENGTHS[i % BATCH], context) for i in range(count)]
     *pieces, longest = text.pieces([*lengths, min(LONGEST, context)])
+    if manifest.task == "fill-mask" and text.mask is not None:
+        for piece in pieces:
+            piece[MASK_EVERY // 2 : -1 : MASK_EVERY] = text.mask
     together = [text.batch(pieces[i : i + BATCH], names) for i in range(0, count, BATCH)]
     alone = [text.batch([piece], names) for piece in pieces[:BATCH]]
     feeds = [*together, *alone, text.batch([longest], names)]

@@ -14,6 +14,8 @@ Feeds = dict[str, np.ndarray]
 
 PAD_TOKENS = ("[PAD]", "<pad>", "<|pad|>", "<|endoftext|>", "</s>")
 
+MASK_TOKENS = ("[MASK]", "<mask>")
+
 
 class Text:
     """A long text, cut into pieces of so many tokens.
@@ -26,6 +28,7 @@ class Text:
     def __init__(self, texts: Sequence[str], tokenizer: Path) -> None:
         self._tokenizer: Tokenizer = Tokenizer.from_file(str(tokenizer))
         self.pad = self._pad_id()
+        self.mask = self._first(MASK_TOKENS)
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         encoding = self._tokenizer.encode("\n\n".join(texts))
@@ -87,8 +90,12 @@ class Text:
     def _pad_id(self) -> int:
         if self._tokenizer.padding:
             return int(self._tokenizer.padding["pad_id"])
-        ids = (self._tokenizer.token_to_id(token) for token in PAD_TOKENS)
-        return next((found for found in ids if found is not None), 0)
+        return self._first(PAD_TOKENS) or 0
+
+    def _first(self, tokens: Sequence[str]) -> int | None:
+        """The id of the first of these tokens that the vocabulary has."""
+        ids = (self._tokenizer.token_to_id(token) for token in tokens)
+        return next((found for found in ids if found is not None), None)
 
 
 def _leading(flags: Sequence[int]) -> int:

@@ -43,7 +43,7 @@ class Reference:
         self.dtype = dtype
         self._output = TASKS[task].output
         self._model: Any = load_model(folder, task, dtype)
-        self._last_only = "logits_to_keep" in inspect.signature(self._model.forward).parameters
+        self._parameters = inspect.signature(self._model.forward).parameters
 
     def run(self, feeds: Feeds) -> Feeds:
         """One call of the model.
@@ -64,19 +64,21 @@ class Reference:
         """A decoder's logits at every position.
 
         Args:
-            input_ids, attention_mask, position_ids: (batch, sequence) int64.
+            input_ids, attention_mask, position_ids: (batch, sequence) int64; models that number their positions
+                themselves are not given any.
 
         Returns:
             (batch, sequence, vocabulary)
         """
         import torch
 
+        positions = {"position_ids": torch.from_numpy(position_ids)} if "position_ids" in self._parameters else {}
         with torch.inference_mode():
             outputs = self._model(
                 input_ids=torch.from_numpy(input_ids),
                 attention_mask=torch.from_numpy(attention_mask),
-                position_ids=torch.from_numpy(position_ids),
                 use_cache=False,
+                **positions,
             )
         return outputs.logits.numpy()  # type: ignore[no-any-return]
 
@@ -104,7 +106,7 @@ class Reference:
 
     def decode(self, cache: CacheShape | None, batch: int, capacity: int) -> Decoding:
         """Start a generation with transformers' own cache, which needs no `cache` shape."""
-        return Decoding(self._model, batch, capacity, last_only=self._last_only)
+        return Decoding(self._model, batch, capacity, last_only="logits_to_keep" in self._parameters)
 
     def close(self) -> None:
         """Give the weights back."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from compiler.engines import Session
+from compiler.errors import IntegrityError
 from compiler.records import Manifest
 
 Samples = dict[str, tuple[float, ...]]
@@ -22,6 +23,7 @@ ENCODER_SHAPES = ((1, 32), (1, 128), (8, 128))  # batch, tokens
 ENCODER_WARMUP, ENCODER_CALLS, ENCODER_SECONDS = 2, 20, 0.8  # a round ends after so many calls, or so much time
 ENCODER_LEAST = 4  # calls that slow models make all the same
 DECODER_PROMPT, DECODER_NEW, DECODER_GENERATIONS = 128, 24, 2  # tokens, tokens, generations in a round
+DECODER_LEAST, DECODER_SECONDS = 6, 2.5  # tokens that slow models generate all the same, and when they stop then
 WARMUP_TOKENS = 2
 
 
@@ -75,20 +77,22 @@ def generate(session: Session, manifest: Manifest, prompt: int, new: int) -> Sam
 
 
 def _generate(session: Session, manifest: Manifest, ids: np.ndarray, new: int) -> list[float]:
-    """Milliseconds until each of `new` tokens is known, counted from the one before."""
-    samples = []
+    """Milliseconds until each of at most `new` tokens is known, counted from the one before."""
+    if manifest.cache is None:
+        raise IntegrityError("the manifest of this decoder has no cache", action="build the bundle again")
+    samples: list[float] = []
     length = ids.shape[1]
-    before = time.perf_counter()
-    decoding = session.decode(manifest.cache, 1, length + new) if manifest.cache else None
-    if decoding is None:
-        raise ValueError("a decoder's manifest has a cache shape")
-    for _ in range(new):
+    before = start = time.perf_counter()
+    decoding = session.decode(manifest.cache, 1, length + new)
+    while len(samples) < new:
         logits = decoding.step(ids, np.array([length], dtype=np.int64))
         ids = logits.argmax(axis=-1)[:, None]
         length += 1
         after = time.perf_counter()
         samples.append(1000 * (after - before))
         before = after
+        if after - start > DECODER_SECONDS and len(samples) >= DECODER_LEAST:
+            break
     return samples
 
 

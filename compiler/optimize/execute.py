@@ -67,7 +67,7 @@ def _detach(model: ir.Model) -> tuple[ir.Model, dict[str, ir.TensorProtocol]]:
         tensor = value.const_value
         if tensor is None or tensor.nbytes <= INLINE_BYTES or tensor.dtype.bitwidth < 8:
             if isinstance(tensor, ir.ExternalTensor):  # its file is not where the session would look for it
-                value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=name)
+                value.const_value = ir.Tensor(tensor.numpy().copy(), dtype=tensor.dtype, name=name)
             continue
         weights[name] = tensor
         shape = ir.Shape(tensor.shape.numpy())

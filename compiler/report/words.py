@@ -19,6 +19,7 @@ FINDINGS: dict[str, str] = {
     "perplexity.reference": "perplexity of running text, PyTorch",
     "perplexity.engine": "perplexity of running text, this engine",
     "perplexity.ratio": "perplexity of running text over PyTorch's",
+    "perplexity.ratio.standard_error": "how far off that ratio may be with so little text (standard error)",
     "greedy.agreement": "greedily generated tokens equal to PyTorch's, each after PyTorch's own text",
     "greedy.prefix": "tokens generated before the first one that differs from PyTorch's",
     "greedy.margin": "PyTorch's preference at such a first difference, at most",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from tokenizers import Encoding
@@ -10,10 +10,11 @@ from tokenizers import Encoding
 from compiler.engines import Feeds, Session
 from compiler.errors import InputError, UsageError
 from compiler.records import Manifest, Pooling
+from compiler.runtime.batching import batches
 from compiler.runtime.text import Text
 
 OUTPUT = "last_hidden_state"
-BATCH_TOKENS = 1024  # a batch's rows times its longest row: what fits a core's cache and still feeds all threads
+BATCH_TOKENS = 512  # a batch's rows times its longest row; larger batches fall out of the CPU's caches
 _TINY = 1e-12
 
 
@@ -38,46 +39,36 @@ class Embedder:
             raise InputError("embed() takes a list of texts", found=_first_stranger(texts), expected="strings")
         encodings = self._text.encode(texts)
         vectors = np.zeros((len(encodings), self._hidden), np.float32)
-        for rows in batches([len(encoding.ids) for encoding in encodings], BATCH_TOKENS):
-            feeds = self._feeds([encodings[row] for row in rows])
-            vectors[rows] = pool(session.run(feeds)[OUTPUT], feeds["attention_mask"], self._pooling.mode)
+        filled = [row for row, encoding in enumerate(encodings) if encoding.ids]  # without tokens it stays zeros
+        for picked in batches([len(encodings[row].ids) for row in filled], BATCH_TOKENS):
+            rows = [filled[index] for index in picked]
+            batch = [encodings[row] for row in rows]
+            lengths = np.array([len(encoding.ids) for encoding in batch])
+            mask = np.arange(lengths.max()) < lengths[:, None]
+            vectors[rows] = pool(session.run(self._feeds(batch, mask))[OUTPUT], mask, self._pooling.mode)
         if self._pooling.normalize if normalize is None else normalize:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _TINY)
         return vectors
 
-    def _feeds(self, encodings: Sequence[Encoding]) -> Feeds:
-        lengths = np.array([len(encoding.ids) for encoding in encodings])
-        columns = np.arange(lengths.max())
+    def _feeds(self, encodings: Sequence[Encoding], mask: np.ndarray) -> Feeds:
         feeds: Feeds = {}
         for name, dtype in self._inputs:
             match name:
                 case "input_ids":
                     feeds[name] = _padded([encoding.ids for encoding in encodings], self._text.pad, dtype)
                 case "attention_mask":
-                    feeds[name] = (columns < lengths[:, None]).astype(dtype)
+                    feeds[name] = mask.astype(dtype)
                 case "token_type_ids":
                     feeds[name] = _padded([encoding.type_ids for encoding in encodings], 0, dtype)
                 case "position_ids":
-                    feeds[name] = np.tile(columns.astype(dtype), (len(lengths), 1))
+                    feeds[name] = np.tile(np.arange(mask.shape[1], dtype=dtype), (len(mask), 1))
                 case _:
                     raise UsageError(f'embed() cannot make the input "{name}"', action="use run() with tensors")
         return feeds
 
 
-def batches(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
-    """Rows of similar length together, each batch of at most `tokens` with its padding (or a single row)."""
-    batch: list[int] = []
-    for row in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and lengths[row] * (len(batch) + 1) > tokens:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
-
-
 def pool(states: np.ndarray, mask: np.ndarray, mode: str) -> np.ndarray:
-    """One vector a row, (batch, hidden), of token vectors (batch, sequence, hidden); mask (batch, sequence) of 0 and 1.
+    """One vector a row, (batch, hidden), of token vectors (batch, sequence, hidden); mask (batch, sequence) bool.
 
     Rows are padded on the right. A row without tokens gives zeros.
     """

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 from compiler.engines import Session
 from compiler.errors import ContextError, InputError, UsageError
 from compiler.records import Manifest
+from compiler.runtime.batching import batches
 from compiler.runtime.chat import Message
 from compiler.runtime.decoding import Rows
 from compiler.runtime.pieces import Pieces
 from compiler.runtime.sampling import Sampler, Sampling
 from compiler.runtime.text import Text
 
+CACHE_TOKENS = 8192  # rows times capacity of one batch: the memory that many prompts at once may take
 Prompt = str | Sequence[Message]
 Prompts = list[str] | list[list[Message]]
+
+
+class _Row(NamedTuple):
+    """One prompt (tokens) on its way to an answer of at most `limit` tokens."""
+
+    prompt: list[int]
+    limit: int
+    choose: Sampler
+    text: Pieces
+
+    @property
+    def capacity(self) -> int:
+        return len(self.prompt) + self.limit
 
 
 class Generator:
@@ -50,33 +65,37 @@ class Generator:
         prompts = [self._tokens(each) for each in cast("list[Prompt]", [prompt] if single else prompt)]
         if not prompts:
             return []
-        pieces = self._pieces(session, prompts, sampling, max_new_tokens, stops)
+        rows = [
+            _Row(
+                prompt=tokens,
+                limit=min(max_new_tokens, self._context - len(tokens)),
+                choose=Sampler(sampling, index),
+                text=Pieces(self._text.tokenizer, tokens, stops),
+            )
+            for index, tokens in enumerate(prompts)
+        ]
         if stream:
-            return (piece for _, piece in pieces)
-        answers = [""] * len(prompts)
-        for row, piece in pieces:
-            answers[row] += piece
+            return (piece for _, piece in self._pieces(session, rows))
+        answers = [""] * len(rows)
+        for batch in batches([row.capacity for row in rows], CACHE_TOKENS):
+            for index, piece in self._pieces(session, [rows[index] for index in batch]):
+                answers[batch[index]] += piece
         return answers[0] if single else answers
 
-    def _pieces(
-        self, session: Session, prompts: list[list[int]], sampling: Sampling, max_new_tokens: int, stops: list[str]
-    ) -> Iterator[tuple[int, str]]:
-        """Pieces of text with their rows, none of them empty."""
-        limits = [min(max_new_tokens, self._context - len(prompt)) for prompt in prompts]
-        capacity = max(len(prompt) + limit for prompt, limit in zip(prompts, limits, strict=True))
-        rows = Rows(session.decode(self._cache, len(prompts), capacity), prompts, self._text.pad)
-        texts = [Pieces(self._text.tokenizer, prompt, stops) for prompt in prompts]
-        samplers = [Sampler(sampling, row) for row in range(len(prompts))]
-        for count, chosen in enumerate(rows.steps(samplers), start=1):
-            for row, token in chosen.items():
-                text = texts[row]
+    def _pieces(self, session: Session, rows: list[_Row]) -> Iterator[tuple[int, str]]:
+        """Pieces of text, none of them empty, with the index of their row."""
+        decoding = session.decode(self._cache, len(rows), max(row.capacity for row in rows))
+        growing = Rows(decoding, [row.prompt for row in rows], self._text.pad)
+        for count, chosen in enumerate(growing.steps([row.choose for row in rows]), start=1):
+            for index, token in chosen.items():
+                row = rows[index]
                 ended = token in self._text.ends
-                piece = "" if ended else text.add(token)
-                if ended or text.stopped or count == limits[row]:
-                    rows.finish(row)
-                    piece += text.end()
+                piece = "" if ended else row.text.add(token)
+                if ended or row.text.stopped or count == row.limit:
+                    growing.finish(index)
+                    piece += row.text.end()
                 if piece:
-                    yield row, piece
+                    yield index, piece
 
     def _tokens(self, prompt: Prompt) -> list[int]:
         if not isinstance(prompt, str):

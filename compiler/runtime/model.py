@@ -89,7 +89,7 @@ class Model:
     def embed(self, texts: Sequence[str], *, normalize: bool | None = None) -> np.ndarray:
         """One vector a text, (texts, hidden) float32, in the order given.
 
-        Texts longer than the model's context are cut. Calls are batched by length.
+        Long texts are cut where the checkpoint cuts them, at the latest at its context. Calls are batched by length.
 
         Args:
             texts: any number of texts; zero give (0, hidden).

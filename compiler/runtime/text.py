@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from tokenizers import Encoding, Tokenizer
 
-from compiler.errors import IntegrityError, UsageError
+from compiler.errors import InputError, IntegrityError, UsageError
 from compiler.records import Manifest
 from compiler.runtime.chat import ChatTemplate
 
@@ -20,7 +20,7 @@ class Text:
     """Text to tokens and back. Nothing changes after construction, so threads share it.
 
     Attributes:
-        tokenizer: without padding; it cuts at the context for an encoder, and never for a decoder.
+        tokenizer: without padding; for an encoder it cuts where the checkpoint does, for a decoder never.
         bos: the token that begins a text, or None.
         ends: tokens that end an answer.
         pad: a token to fill rows with; the attention mask hides it.
@@ -33,8 +33,8 @@ class Text:
             _read(folder / f"{name}.json") for name in ("config", "generation_config", "tokenizer_config")
         )
         if manifest.kind == "encoder":
-            sentence = _read(folder / "sentence_bert_config.json").get("max_seq_length")
-            self.tokenizer.enable_truncation(min(manifest.context_length, sentence or manifest.context_length))
+            declared_length = manifest.pooling and manifest.pooling.max_length
+            self.tokenizer.enable_truncation(min(manifest.context_length, declared_length or manifest.context_length))
         special = {name: _content(settings.get(f"{name}_token")) for name in ("bos", "eos", "pad", "unk")}
         ids = {name: self.tokenizer.token_to_id(token) for name, token in special.items() if token}
         declared = [generation, model, {f"{name}_token_id": token for name, token in ids.items()}]
@@ -45,8 +45,17 @@ class Text:
         self.chat = ChatTemplate(template, special) if template else None
 
     def encode(self, texts: Sequence[str], *, special: bool = True) -> list[Encoding]:
-        """Tokens of each text; `special` adds what the tokenizer puts around every text."""
-        return self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=special)
+        """Tokens of each text; `special` adds what the tokenizer puts around every text.
+
+        Raises:
+            InputError: a text is not valid Unicode.
+        """
+        try:
+            return self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=special)
+        except TypeError as error:
+            raise InputError(
+                "a text is not valid Unicode", found="a lone surrogate", action="decode it again with errors='replace'"
+            ) from error
 
 
 def _tokenizer(folder: Path) -> Tokenizer:

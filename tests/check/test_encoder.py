@@ -4,10 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
+from compiler.check import check
 from compiler.profile import Budget
 from compiler.records import Checked, Finding
-from tests.check.toy import Feeds, Toy, ToySession, checked, manifest
+from tests.check.toy import TEXT, Feeds, Toy, ToySession, checked, manifest
+from tests.models import write_tokenizer
 
 
 def finding(result: Checked, name: str) -> Finding:
@@ -93,6 +96,40 @@ def test_labels_are_judged_by_agreement(tmp_path: Path) -> None:
     same = checked(ToySession(Toy(output="logits")), about, tmp_path, output="logits", budget=budget)
     assert same.passed
     assert finding(same, "top1.agreement").samples == 32 + 8 + 1
-    swapped = ToySession(Toy(output="logits"), lambda output: output[..., ::-1])
+    swapped = ToySession(Toy(output="logits"), lambda output: np.roll(output, 1, axis=-1))
     result = checked(swapped, about, tmp_path, output="logits", budget=budget)
     assert set(result.reasons) == {"top1.agreement", "kl.mean"}
+
+
+class Recorder(ToySession):
+    """Keeps the tokens it is asked about."""
+
+    def __init__(self) -> None:
+        super().__init__(Toy(output="logits"))
+        self.asked: list[np.ndarray] = []
+
+    def run(self, feeds: Feeds) -> Feeds:
+        self.asked.append(feeds["input_ids"])
+        return super().run(feeds)
+
+
+def test_a_model_that_fills_in_words_is_shown_gaps(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path, bos=True)
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    tokenizer.add_special_tokens(["[MASK]"])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    mask = tokenizer.token_to_id("[MASK]")
+    sessions = {task: Recorder() for task in ("fill-mask", "token-classification")}
+    for task, session in sessions.items():
+        check(
+            session,
+            manifest("encoder", task=task),
+            lambda dtype: Toy(dtype, output="logits"),
+            [TEXT],
+            budget=Budget(),
+            tokenizer=tmp_path / "tokenizer.json",
+        )
+    gaps = sessions["fill-mask"].asked[0] == mask
+    assert 0.05 < gaps.sum() / (sessions["fill-mask"].asked[0] != 0).sum() < 0.2
+    assert not gaps[:, 0].any()
+    assert not any((ids == mask).any() for ids in sessions["token-classification"].asked)

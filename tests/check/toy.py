@@ -21,6 +21,7 @@ WEIGHTS = np.random.default_rng(1)
 EMBEDDING = WEIGHTS.normal(size=(VOCABULARY, HIDDEN))
 MIXER = WEIGHTS.normal(size=(HIDDEN, HIDDEN))
 HEAD = WEIGHTS.normal(size=(HIDDEN, VOCABULARY))
+EMBEDDING = np.concatenate([EMBEDDING, WEIGHTS.normal(size=(1, HIDDEN))])  # one more than the words, for [MASK]
 
 
 class Toy:

@@ -71,3 +71,9 @@ def test_a_decoder_generates_after_its_prompt() -> None:
     generation = session.steps[-24:]
     assert generation[0] == ((1, 128), [128])
     assert generation[1:] == [((1, 1), [128 + i]) for i in range(1, 24)]
+
+
+def test_a_slow_decoder_generates_fewer_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measured, "DECODER_SECONDS", 0.0)
+    samples = workloads_of(DECODER)["generate"](Recorder())
+    assert len(samples["time_per_token"]) == 2 * (measured.DECODER_LEAST - 1)

@@ -44,6 +44,20 @@ def test_a_batch_of_unequal_prompts_equals_single_prompts(decoder: Model) -> Non
     assert len(set(together)) == 3
 
 
+def test_many_prompts_are_split_into_batches(decoder: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"max_new_tokens": 10, "temperature": 1.0, "seed": 4}
+    expected = decoder.generate(PROMPTS * 3, **settings)
+    sizes = []
+    decode = decoder._session.decode
+    monkeypatch.setattr("compiler.runtime.generation.CACHE_TOKENS", 40)
+    monkeypatch.setattr(
+        decoder._session, "decode", lambda cache, batch, capacity: sizes.append(batch) or decode(cache, batch, capacity)
+    )
+    assert decoder.generate(PROMPTS * 3, **settings) == expected
+    assert max(sizes) <= 4
+    assert sum(sizes) == 9
+
+
 def test_rows_end_independently_at_the_end_token(tmp_path: Path) -> None:
     with load(models.decoder_bundle(tmp_path / "free")) as model:
         free = model.generate(PROMPTS, max_new_tokens=20)

@@ -40,6 +40,7 @@ def session_options(options: EngineOptions) -> Any:
     native_options.intra_op_num_threads = options.threads or detect().physical_cores
     native_options.inter_op_num_threads = 1
     native_options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    native_options.enable_mem_pattern = False  # it remembers every new shape for ever, and gains nothing here
     native_options.log_severity_level = _SILENT
     native_options.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spinning else "0")
     return native_options

@@ -15,6 +15,9 @@ from compiler.optimize.passes.fuse_skip_norm import FuseSkipNorm
 from compiler.optimize.passes.fuse_transpose import FuseTranspose
 from compiler.optimize.passes.last_token_logits import LastTokenLogits
 from compiler.optimize.passes.pack_projections import PackProjections
+from compiler.optimize.quantize.dynamic import QuantizeDynamic
+from compiler.optimize.quantize.static import QuantizeStatic
+from compiler.optimize.quantize.weights import QuantizeWeights
 
 __all__ = ["PASSES", "Context", "Feeds", "Pass"]
 
@@ -28,4 +31,7 @@ PASSES: dict[str, type[Pass]] = {
     "fuse-silu": FuseSilu,
     "fuse-transpose": FuseTranspose,
     "last-token-logits": LastTokenLogits,
+    "quantize-dynamic": QuantizeDynamic,
+    "quantize-static": QuantizeStatic,
+    "quantize-weights": QuantizeWeights,
 }

@@ -12,6 +12,7 @@ from onnx_ir.passes import common
 from compiler.optimize.passes.base import Context, Pass
 from compiler.optimize.passes.graph import constant, nodes, replace, used_once
 from compiler.optimize.passes.shapes import drop_identities, simplify_reshapes
+from compiler.optimize.passes.unflatten import unflatten
 
 ROUNDS = 8
 
@@ -53,6 +54,7 @@ class FoldConstants(Pass):
         view_transposed_weights(model)
         drop_identities(model)
         simplify_reshapes(model)
+        unflatten(model)
         common.RemoveUnusedNodesPass()(model)
         common.RemoveUnusedOpsetsPass()(model)
 

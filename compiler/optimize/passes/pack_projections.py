@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -51,7 +52,8 @@ class PackProjections(Pass):
         groups = [group for group in siblings.values() if len(group) > 1]
         for group in groups:
             _pack(model, group)
-        return bool(groups)
+        taken = [_take_whole(split) for split in nodes(model, "Split")]
+        return bool(groups) or any(taken)
 
 
 def _projection(matmul: ir.Node) -> Projection | None:
@@ -73,21 +75,26 @@ def _projection(matmul: ir.Node) -> Projection | None:
 
 def _pack(model: ir.Model, group: list[Projection]) -> None:
     first = group[0].matmul
-    attention = _attention_over(group)
+    attention = _attention_over([part.result for part in group])
     if attention is not None:
         group = sorted(group, key=lambda part: attention.inputs.index(part.result))
     made = _side_by_side(model, group)
     packed = made[-1].outputs[0]
-    if attention is not None:
-        model.graph.insert_before(first, made)
-        for index, value in enumerate((packed, None, None)):
-            attention.replace_input_with(index, value)
-        remove_dead([part.result.producer() for part in group])
-        return
     sizes = initializer(model, f"{packed.name}.sizes", np.array([part.weight.shape[1] for part in group]))
     info = metadata(*(part.matmul for part in group))
     split = ir.node("Split", [packed, sizes], {"axis": -1}, num_outputs=len(group), metadata_props=info)
     replace(first, [*made, split], [part.result for part in group], split.outputs)
+
+
+def _take_whole(split: ir.Node) -> bool:
+    """Let a GroupQueryAttention read the packed tensor instead of the Split of it into query, key and value."""
+    attention = _attention_over(split.outputs)
+    if attention is None or tuple(attention.inputs[:3]) != tuple(split.outputs):
+        return False
+    for index, value in enumerate((split.inputs[0], None, None)):
+        attention.replace_input_with(index, value)
+    remove_dead([split])
+    return True
 
 
 def _side_by_side(model: ir.Model, group: list[Projection]) -> list[ir.Node]:
@@ -110,14 +117,12 @@ def _side_by_side(model: ir.Model, group: list[Projection]) -> list[ir.Node]:
     return made
 
 
-def _attention_over(group: list[Projection]) -> ir.Node | None:
-    """The GroupQueryAttention whose query, key and value are exactly this group's results."""
-    if len(group) != 3 or not all(used_once(part.result) for part in group):
+def _attention_over(values: Sequence[ir.Value]) -> ir.Node | None:
+    """The GroupQueryAttention whose query, key and value are exactly these, in whatever order."""
+    if len(values) != 3 or not all(map(used_once, values)):
         return None
-    readers = {part.result.consumers()[0] for part in group}
+    readers = {value.consumers()[0] for value in values}
     attention = readers.pop()
     if readers or attention.op_type != "GroupQueryAttention" or attention.domain != MICROSOFT:
         return None
-    if {id(value) for value in attention.inputs[:3]} != {id(part.result) for part in group}:
-        return None
-    return attention
+    return attention if set(attention.inputs[:3]) == set(values) else None

@@ -54,7 +54,8 @@ class Blocks:
 def cut(weight: np.ndarray, block_size: int) -> np.ndarray:
     """(K, N) to (blocks, block_size, N), padded with zeros."""
     padding = -len(weight) % block_size
-    return np.pad(weight, ((0, padding), (0, 0))).reshape(-1, block_size, weight.shape[1])
+    padded = np.pad(weight, ((0, padding), (0, 0))) if padding else weight
+    return padded.reshape(-1, block_size, weight.shape[1])
 
 
 def fit(weight: np.ndarray, layout: Layout, importance: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -86,7 +87,7 @@ def _fit_block(values: np.ndarray, weights: np.ndarray, layout: Layout) -> tuple
     least = np.full(values.shape[1], np.inf, np.float32)
     best = np.ones(values.shape[1], np.float32)
     best_zero = np.zeros(values.shape[1], np.float32)
-    for shrink in SHRINK:
+    for shrink in SHRINK if layout.bits == 4 else (1.0,):
         if layout.symmetric:
             extreme = np.where(-low >= high, low, high)
             scale = extreme * np.float32(-shrink / layout.middle)
@@ -101,8 +102,9 @@ def _fit_block(values: np.ndarray, weights: np.ndarray, layout: Layout) -> tuple
         solved = np.where(power > 0, (weighted * values).sum(0) / np.where(power > 0, power, 1), scale)
         error = (weights * (values - steps * solved) ** 2).sum(0)
         better = error < least
-        least, best, best_zero = (np.where(better, new, old) for new, old in
-                                  ((error, least), (solved, best), (zero, best_zero)))
+        least, best, best_zero = (
+            np.where(better, new, old) for new, old in ((error, least), (solved, best), (zero, best_zero))
+        )
     return best, best_zero.astype(np.uint8)
 
 
@@ -113,8 +115,9 @@ def round_nearest(weight: np.ndarray, scales: np.ndarray, zeros: np.ndarray, lay
     return Blocks(layout, len(weight), codes.reshape(-1, weight.shape[1]), scales, zeros)
 
 
-def round_compensated(weight: np.ndarray, scales: np.ndarray, zeros: np.ndarray, layout: Layout,
-                      moments: np.ndarray) -> Blocks:
+def round_compensated(
+    weight: np.ndarray, scales: np.ndarray, zeros: np.ndarray, layout: Layout, moments: np.ndarray
+) -> Blocks:
     """Round row by row, moving each row's rounding error onto the rows not yet rounded (GPTQ, arXiv:2210.17323).
 
     Rows with the largest activations go first, while there is most left to make up for them.

@@ -1,35 +1,40 @@
-"""quantize-weights: int4 or int8 weights in blocks, float32 activations in and out."""
+"""quantize-weights: int4 or int8 weights in blocks; activations stay float32 outside the kernels."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import onnx_ir as ir
 
 from compiler.optimize.passes.base import Context, Pass
-from compiler.optimize.passes.graph import MICROSOFT, attribute, constant, metadata, nodes, replace
+from compiler.optimize.passes.graph import attribute, constant, dims, metadata, nodes, replace
 from compiler.optimize.quantize.blocks import Blocks, Layout, fit, round_compensated, round_nearest
 from compiler.optimize.quantize.moments import second_moments
-from compiler.optimize.quantize.packed import PackedWeights
+from compiler.optimize.quantize.packed import PackedWeight
 from compiler.optimize.quantize.products import SMALLEST, Product, products
 
-INT8_COMPUTE = 4  # ONNX Runtime's accuracy_level: activations become int8 inside the kernel
+
+class Quantized(NamedTuple):
+    product: Product
+    blocks: Blocks
 
 
 @dataclass(frozen=True)
 class QuantizeWeights(Pass):
-    """Products with a constant weight -> MatMulNBits; embedding lookups -> GatherBlockQuantized.
+    """Products with a constant weight -> MatMulNBits; lookups in embedding tables -> GatherBlockQuantized.
 
     A table that is also the head's weight (tied) is quantized once, and both kernels read that one tensor.
 
     Attributes:
         bits: 4 or 8, for all products but the head.
-        block_size: weights along K that share a scale; a power of two from 16 to 256.
-        symmetric: no zero points: a little smaller, a little less exact.
-        head_bits: 4 or 8, for the product that gives the logits and for embedding tables.
-        rounding: "nearest", or "compensated": calibrate, and let later weights make up for earlier rounding errors.
+        block_size: weights along K with one scale: a power of two from 16 to 256.
+        symmetric: no zero points; smaller, and less exact. Weights of 8 bits never have them.
+        head_bits: 4 or 8, for the product that gives the model's answer, and for embedding tables.
+        rounding: "nearest", or "compensated": run calibration, and let weights rounded later make up for the errors
+            of those before. Only 4-bit weights need it.
     """
 
     name: ClassVar[str] = "quantize-weights"
@@ -41,12 +46,67 @@ class QuantizeWeights(Pass):
     rounding: Literal["nearest", "compensated"] = "compensated"
 
     def apply(self, model: ir.Model, context: Context) -> bool:
+        tables = [table for table in nodes(model, "Gather") if _is_table(table, self.block_size)]
+        looked_up = {id(table.inputs[0]) for table in tables}
         found = products(model)
-        tables = _tables(model, self.block_size)
-        tied = {id(table.inputs[0]) for table in tables}
-        heads = [one for one in found if one.result.is_graph_output() or (id(one.weight) in tied and one.transposed)]
+        heads = [one for one in found if one.result.is_graph_output() or (id(one.weight) in looked_up)]
         body = [one for one in found if one not in heads]
-        packed = PackedWeights(model)
-        for product, blocks in self._quantize(model, body, context):
-            packed.add(product.key, product.name, blocks)
-        ...
+
+        packed = {
+            quantized.product.key: PackedWeight(model, quantized.product.name, quantized.blocks)
+            for quantized in self._quantize(model, body, context)
+        }
+        layout = self._layout(self.head_bits)
+        for product in heads:
+            if product.key not in packed:
+                packed[product.key] = PackedWeight(model, product.name, _nearest(product.array(), layout))
+        for product in found:
+            node = packed[product.key].multiply(product.source, product.bias, metadata(product.node))
+            replace(product.node, [node], [product.result], node.outputs)
+        for table in tables:
+            weight = table.inputs[0]
+            array = constant(weight)
+            if weight is None or array is None:
+                continue
+            if (id(weight), True) not in packed:
+                packed[id(weight), True] = PackedWeight(model, weight.name or "", _nearest(array.T, layout))
+            _replace_lookup(table, packed[id(weight), True])
+        return bool(found or tables)
+
+    def _layout(self, bits: int) -> Layout:
+        return Layout(bits, self.block_size, symmetric=self.symmetric or bits == 8)
+
+    def _quantize(self, model: ir.Model, body: Sequence[Product], context: Context) -> Iterator[Quantized]:
+        """Every distinct weight of `body`, quantized."""
+        distinct = list({product.key: product for product in reversed(body)}.values())[::-1]
+        layout = self._layout(self.bits)
+        if self.bits == 8 or self.rounding == "nearest":
+            for product in distinct:
+                yield Quantized(product, _nearest(product.array(), layout))
+            return
+        for product, moments in second_moments(model, distinct, context.calibration()):
+            weight = product.array()
+            scales, zeros = fit(weight, layout, np.diag(moments))
+            yield Quantized(product, round_compensated(weight, scales, zeros, layout, moments))
+
+
+def _nearest(weight: np.ndarray, layout: Layout) -> Blocks:
+    return round_nearest(weight, *fit(weight, layout), layout)
+
+
+def _is_table(gather: ir.Node, block_size: int) -> bool:
+    """Whether it looks up rows of a constant float32 matrix whose rows are whole blocks."""
+    array = constant(gather.inputs[0])
+    indices = dims(gather.inputs[1])
+    if array is None or array.dtype != np.float32 or array.ndim != 2 or indices is None:
+        return False
+    return attribute(gather, "axis", 0) == 0 and len(array) >= SMALLEST and array.shape[1] % block_size == 0
+
+
+def _replace_lookup(gather: ir.Node, table: PackedWeight) -> None:
+    indices = gather.inputs[1]
+    shape = dims(indices)
+    if indices is None or shape is None:
+        return
+    made = table.gather(indices, len(shape), metadata(gather))
+    replace(gather, made, gather.outputs, made[-1].outputs)

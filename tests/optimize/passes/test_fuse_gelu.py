@@ -44,3 +44,28 @@ def test_an_addend_that_varies_is_no_bias() -> None:
         }"""
     )
     assert not apply(FuseGelu(), model, {"x": X, "bias": BIAS})
+
+
+@pytest.mark.parametrize("half", ["0.5", "0.6"])
+def test_the_tanh_form_is_recognised_where_it_is_written_out(half: str) -> None:
+    model = graph(
+        f"""g (float[batch, sequence, 8] x, float[8] bias) => (float[batch, sequence, 8] y) {{
+            three = Constant <value_float = 3.0> ()
+            small = Constant <value_float = 0.044715> ()
+            root = Constant <value_float = 0.7978846> ()
+            one = Constant <value_float = 1.0> ()
+            half = Constant <value_float = {half}> ()
+            sum = Add(x, bias)
+            cube = Pow(sum, three)
+            part = Mul(cube, small)
+            inner = Add(sum, part)
+            scaled = Mul(inner, root)
+            bent = Tanh(scaled)
+            raised = Add(bent, one)
+            left = Mul(sum, half)
+            y = Mul(left, raised)
+        }}""",
+        bias=BIAS,
+    )
+    assert apply(FuseGelu(), model, {"x": X}) == (half == "0.5")
+    assert operators(model)["FastGelu"] == (half == "0.5")

@@ -92,3 +92,19 @@ def test_a_projection_with_another_reader_needs_the_split() -> None:
     model = graph(ATTENTION.format(extra=extra, more=more), **PROJECTIONS)
     assert apply(PackProjections(), model, ONE_STEP)
     assert operators(model) == {"MatMul": 1, "Split": 1, "Neg": 1, "GroupQueryAttention": 1}
+
+
+def test_a_split_that_the_model_came_with_is_dropped_too() -> None:
+    model = graph(
+        """g (float[batch, sequence, 48] packed, float[batch, 2, past, 8] past_key, float[batch, 2, past, 8] past_value,
+        int32[batch] last, int32 width)
+        => (float[batch, sequence, 16] y, float[batch, 2, total, 8] key, float[batch, 2, total, 8] value) {
+            q, k, v = Split <axis = 2, num_outputs = 3> (packed)
+            y, key, value = com.microsoft.GroupQueryAttention <num_heads = 2, kv_num_heads = 2>
+                (q, k, v, past_key, past_value, last, width)
+        }"""
+    )
+    past = {"past_key": random(2, 2, 2, 8), "past_value": random(2, 2, 2, 8, seed=6)}
+    feeds = {name: ONE_STEP[name] for name in ("last", "width")} | past | {"packed": random(2, 1, 48)}
+    assert apply(PackProjections(), model, feeds)
+    assert operators(model) == {"GroupQueryAttention": 1}

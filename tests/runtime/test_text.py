@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compiler.errors import InputError, IntegrityError, UsageError
+from compiler.records import Kind
+from compiler.runtime.text import Text
+from tests import models
+
+
+def text(folder: Path, kind: Kind = "decoder", **files: Any) -> Text:
+    models.write_tokenizer(folder)
+    (folder / "tokenizer_config.json").unlink()
+    for name, content in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    return Text(folder, models.manifest(kind, (), ()))
+
+
+def test_tokens_with_a_meaning_come_from_the_first_file_that_declares_them(tmp_path: Path) -> None:
+    found = text(
+        tmp_path,
+        config={"eos_token_id": 9, "bos_token_id": 8},
+        generation_config={"eos_token_id": [2, 5], "pad_token_id": None},
+        tokenizer_config={"eos_token": "<unk>", "pad_token": {"content": "<eos>"}},
+    )
+    assert found.ends == {2, 5}
+    assert found.bos == 8
+    assert found.pad == 2
+
+
+def test_a_tokenizer_alone_is_enough(tmp_path: Path) -> None:
+    found = text(tmp_path)
+    assert (found.bos, found.ends, found.pad, found.chat) == (None, frozenset(), 0, None)
+    assert [encoding.ids for encoding in found.encode(["ban", ""])] == [[6], []]
+
+
+def test_only_encoders_cut_texts(tmp_path: Path) -> None:
+    long = "ban " * 100
+    assert len(text(tmp_path, "decoder").encode([long])[0].ids) == 100
+    assert len(text(tmp_path, "encoder").encode([long])[0].ids) == models.CONTEXT
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ messages[0].content }}!", [{"name": "default", "template": "{{ messages[0].content }}!"}]]
+)
+def test_a_chat_template_in_the_tokenizers_settings(tmp_path: Path, template: object) -> None:
+    chat = text(tmp_path, tokenizer_config={"chat_template": template}).chat
+    assert chat is not None
+    assert chat([{"role": "user", "content": "hi"}]) == "hi!"
+
+
+def test_no_tokenizer(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no tokenizer[\s\S]*run\(\)"):
+        Text(tmp_path, models.manifest("decoder", (), ()))
+
+
+def test_broken_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match=r"config\.json"):
+        text(tmp_path, config=[1])
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(IntegrityError, match=r"tokenizer\.json: not a tokenizer"):
+        Text(tmp_path, models.manifest("decoder", (), ()))
+
+
+def test_text_that_is_no_unicode(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Unicode"):
+        text(tmp_path).encode(["a\ud800"])

@@ -1,0 +1,109 @@
+"""The stages in order, on tiny random checkpoints: what is cached, what a failing budget leaves, stages alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import compiler
+from compiler import pipeline, records
+from compiler.bundle import CERTIFICATE, verify
+from compiler.errors import BudgetError, CheckpointError, UsageError
+from compiler.records import Certificate, Exported, Optimized
+
+PROFILE = "cpu-x86-avx2"
+
+
+@pytest.fixture(autouse=True)
+def _cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRANSFORMER_COMPILER_CACHE", str(cache))
+
+
+class Seen(list[pipeline.Event]):
+    def __call__(self, event: pipeline.Event) -> None:
+        self.append(event)
+
+    def cached(self) -> set[str]:
+        return {event.stage for event in self if event.cached}
+
+    def order(self) -> list[str]:
+        return list(dict.fromkeys(event.stage for event in self))
+
+
+def build(model: Path, out: Path, seen: Seen, **options: object) -> Path:
+    return pipeline.build(str(model), profile=PROFILE, out=out, bench=False, progress=seen, **options)  # type: ignore[arg-type]
+
+
+def test_the_stages_run_in_order_and_the_second_time_from_the_cache(tiny_encoder: Path, tmp_path: Path) -> None:
+    first, second = Seen(), Seen()
+    bundle = build(tiny_encoder, tmp_path / "one", first, precision="float32")
+    assert first.order() == ["checkpoint", "export", "optimize", "build", "check", "seal"]
+    again = build(tiny_encoder, tmp_path / "two", second, precision="float32")
+    assert second.cached() == {"export", "optimize", "build", "check"}
+    assert verify(bundle).files["model.onnx"] == verify(again).files["model.onnx"]
+    certificate = records.load(bundle / CERTIFICATE, Certificate)
+    assert (certificate.verdict, certificate.precision, certificate.profile) == ("pass", "float32", PROFILE)
+    with compiler.load(bundle) as model:
+        assert model.embed(["hello", "the cat sat"]).shape == (2, 64)
+
+
+def test_another_precision_keeps_the_trace(tiny_decoder: Path, tmp_path: Path) -> None:
+    build(tiny_decoder, tmp_path / "one", Seen(), precision="float32")
+    seen = Seen()
+    build(tiny_decoder, tmp_path / "two", seen, precision="int8-weights")
+    assert seen.cached() == {"export"}
+
+
+def test_answers_outside_the_budget_are_written_and_raised(tiny_encoder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "strict"
+    with pytest.raises(BudgetError, match="cosine") as caught:
+        build(tiny_encoder, out, Seen(), precision="int8-dynamic", budget={"min_cosine": 1.0})
+    assert caught.value.exit_code == 8
+    assert str(out) in caught.value.subject
+    certificate = json.loads((out / CERTIFICATE).read_text())
+    assert certificate["verdict"] == "fail"
+    assert "cosine.min" in certificate["reasons"]
+    assert certificate["budget"]["min_cosine"] == 1.0
+    verify(out)
+
+
+@pytest.mark.parametrize("budget", [{"max_perplexty_ratio": 1.1}, {"min_cosine": 3.0}])
+def test_a_wrong_budget_is_refused_before_any_work(
+    tiny_encoder: Path, tmp_path: Path, budget: dict[str, float]
+) -> None:
+    with pytest.raises(UsageError):
+        build(tiny_encoder, tmp_path / "out", Seen(), budget=budget)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_precision_that_the_profile_lacks_lists_those_it_has(tiny_encoder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="int8-dynamc") as caught:
+        build(tiny_encoder, tmp_path / "out", Seen(), precision="int8-dynamc")
+    assert "int8-dynamic" in caught.value.action
+
+
+def test_every_stage_alone_on_what_the_one_before_wrote(tiny_decoder: Path, tmp_path: Path) -> None:
+    exported = pipeline.export(str(tiny_decoder), out=tmp_path / "exported")
+    assert records.load(exported / pipeline.EXPORTED, Exported).task == "text-generation"
+    optimized = pipeline.optimize(exported, profile=PROFILE, precision="float32", out=tmp_path / "optimized")
+    assert records.load(optimized / pipeline.OPTIMIZED, Optimized).precision == "float32"
+    bundle = build(tiny_decoder, tmp_path / "bundle", Seen(), precision="float32")
+    assert pipeline.check(bundle).passed
+
+
+def test_a_bundle_is_only_checked_against_its_own_checkpoint(
+    tiny_encoder: Path, tiny_decoder: Path, tmp_path: Path
+) -> None:
+    bundle = build(tiny_encoder, tmp_path / "bundle", Seen(), precision="float32")
+    with pytest.raises(CheckpointError, match="not the checkpoint"):
+        pipeline.check(bundle, reference=str(tiny_decoder))
+
+
+def test_a_folder_of_somebody_else_is_never_replaced(tiny_encoder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    with pytest.raises(UsageError, match="in the way"):
+        build(tiny_encoder, tmp_path / "mine", Seen(), precision="float32")
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
