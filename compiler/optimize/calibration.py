@@ -85,7 +85,7 @@ def _encoder_feed(passages: list[list[int]]) -> Feeds:
 
 def _decoder_feed(passage: list[int], exported: Exported) -> Feeds:
     sequence = len(passage)
-    feed = {
+    feed: Feeds = {
         "input_ids": np.array([passage], dtype=np.int64),
         "attention_mask": np.ones((1, sequence), dtype=np.int64),
         "position_ids": np.arange(sequence, dtype=np.int64)[None],

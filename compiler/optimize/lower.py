@@ -48,11 +48,12 @@ def optimize(
 ) -> Optimized:
     """Apply `passes` to `folder / exported.model` and write the lowered model and its record into `out`.
 
-    A pass that raises, or that the guard finds to change answers, is undone and recorded with `kept=False`. After
+    A pass that raises, or that the guard finds to change answers, is undone and recorded with `kept=False`; one that
+    gives the model its precision is never left out, since the model would not be what it is called. After
     each pass every observer is called with the graph as it then stands and what the pass did.
 
     Raises:
-        PassError: a pass failed or changed answers, and `strict` asks not to go on without it.
+        PassError: a pass failed or changed answers, and it decides the precision or `strict` asks for all of them.
         CheckpointError: the portable model itself gives NaN or infinity.
         EngineError: ONNX Runtime cannot run the portable model.
         StorageError: `out` cannot be written.

@@ -43,7 +43,7 @@ class _Decoding(ABC):
             raise ContextError("the cache is full", found=f"{longest} tokens", expected=f"at most {self.capacity}")
         sequence = input_ids.shape[1]
         last = np.maximum(lengths - self._lengths, 1) - 1  # of the new tokens, the row's last real one
-        self._bind("input_ids", np.ascontiguousarray(input_ids, np.int64))
+        self._bind("input_ids", input_ids)
         self._bind("attention_mask", self._mask(sequence, lengths))
         if "position_ids" in self._inputs:
             first = np.minimum(self._lengths, lengths - 1)  # a finished row repeats its last position
@@ -69,9 +69,13 @@ class _Decoding(ABC):
             raise EngineError("ONNX Runtime failed while generating", found=str(error).strip()) from error
 
     def _bind(self, name: str, array: np.ndarray) -> None:
-        """Bind an input to `array`'s memory, which lives until the name is bound again."""
-        self._binding.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(array))
-        self._bound[name] = array
+        """Give an input the values of `array`; memory of the same shape is kept, so that nothing is bound anew."""
+        bound = self._bound.get(name)
+        if bound is not None and bound.shape == array.shape:
+            np.copyto(bound, array)
+            return
+        self._bound[name] = np.array(array, np.int64, order="C")
+        self._binding.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(self._bound[name]))
 
     def _logits(self, kept: int) -> np.ndarray:
         """The bound output (batch, kept, vocabulary) float32."""

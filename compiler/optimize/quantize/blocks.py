@@ -47,8 +47,9 @@ class Blocks:
     def dequantize(self) -> np.ndarray:
         """(rows, N) float32."""
         codes = self.codes.reshape(len(self.scales), self.layout.block_size, -1).astype(np.float32)
-        values = (codes - self.zeros[:, None]) * self.scales[:, None]
-        return values.reshape(self.codes.shape)[: self.rows]
+        values: np.ndarray = (codes - self.zeros[:, None]) * self.scales[:, None]
+        whole: np.ndarray = values.reshape(self.codes.shape)
+        return whole[: self.rows]
 
 
 def cut(weight: np.ndarray, block_size: int) -> np.ndarray:

@@ -27,12 +27,14 @@ def observe(model: ir.Model, names: Sequence[str], feeds: Sequence[Feeds]) -> It
     part.graph.outputs[:] = [values[name] for name in names if name not in inputs]
     RemoveUnusedNodesPass()(part)
     wanted = [{name: array for name, array in feed.items() if name in inputs} for feed in feeds]
-    for feed, computed in zip(wanted, Executor().stream(part, wanted), strict=True):
-        mask = feed.get("attention_mask")
-        yield {name: _real(computed[name] if name in computed else feed[name], mask) for name in names}
+    computed = Executor().stream(part, wanted) if part.graph.outputs else iter([{}] * len(feeds))
+    for feed, arrays in zip(feeds, computed, strict=True):
+        found = feed | arrays
+        yield {name: _real(found[name], feed.get("attention_mask")) for name in names}
 
 
 def _real(array: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    if mask is not None and array.ndim == 3 and array.shape[:2] == mask.shape:
-        return array[mask.astype(bool)]
-    return array
+    if mask is None or array.ndim != 3 or array.shape[:2] != mask.shape:
+        return array
+    rows: np.ndarray = array[mask.astype(bool)]
+    return rows

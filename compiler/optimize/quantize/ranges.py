@@ -68,6 +68,9 @@ def _percentile(histogram: Histogram) -> tuple[float, float]:
 def _entropy(histogram: Histogram) -> tuple[float, float]:
     """The threshold whose clipped and quantized distribution diverges least from the original (Kullback-Leibler)."""
     low, high = _minmax(histogram)
+    low, high = min(low, 0.0), max(high, 0.0)
+    if low == high:
+        return low, high
     width = 2 * histogram.reach / BINS
     furthest = int(np.ceil(max(-low, high) / width))
     nearest = min(LEVELS // 2, furthest)
@@ -75,7 +78,7 @@ def _entropy(histogram: Histogram) -> tuple[float, float]:
     for threshold in np.unique(np.linspace(nearest, furthest, CANDIDATES).astype(int))[::-1]:
         inside = max(low, -threshold * width), min(high, threshold * width)
         first = int(np.floor((inside[0] + histogram.reach) / width))
-        stop = int(np.ceil((inside[1] + histogram.reach) / width))
+        stop = min(BINS, int(np.ceil((inside[1] + histogram.reach) / width)))
         divergence = _divergence(histogram.counts, first, stop)
         if divergence < best[0]:
             best = divergence, *inside

@@ -1,0 +1,23 @@
+"""What every quantizing pass is asked: how far do the numbers move, and is a second run idle?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from compiler.optimize.passes import Context, Feeds, Pass
+from tests.optimize.graphs import exported, outputs
+
+def error(pass_: Pass, model: ir.Model, feeds: Mapping[str, np.ndarray], calibration: Sequence[Feeds] = ()) -> float:
+    """Apply a pass that must modify the model; the largest change of an output, relative to the largest output."""
+    context = Context(exported=exported(), calibration=lambda: calibration or [dict(feeds)])
+    before = outputs(model, feeds)
+    assert pass_.apply(model, context)
+    RemoveUnusedNodesPass()(model)
+    after = outputs(model, feeds)
+    assert not pass_.apply(model, context), "the second run says that it modified the model"
+    assert {name: array.shape for name, array in before.items()} == {n: array.shape for n, array in after.items()}
+    return max(float(np.abs(after[name] - array).max() / np.abs(array).max()) for name, array in before.items())
