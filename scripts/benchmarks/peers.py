@@ -34,7 +34,7 @@ class Peer:
             return
         print(f"Installing {', '.join(self.packages)}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", str(FOLDER / self.name)], check=True)
-        subprocess.run([str(self.python), "-m", "pip", "install", "--quiet", *self.packages], check=True)
+        subprocess.run([str(self.python), "-m", "pip", "install", "-qq", *self.packages], check=True)
         (FOLDER / self.name / "installed").write_text("\n".join(self.packages))
 
 

@@ -151,9 +151,33 @@ def round_compensated(
     return Blocks(layout, len(weight), codes, scales, zeros)
 
 
+def damage(weight: np.ndarray, blocks: Blocks, moments: np.ndarray | None = None) -> float:
+    """Mean square that rounding adds to the product's results, over their own mean square.
+
+    Without `moments` of the activations, (K, K), activations count as independent and equally large.
+    """
+    lost = blocks.dequantize() - weight
+    if moments is None:
+        return float(np.square(lost).sum() / max(np.square(weight).sum(), 1e-30))
+    return float(np.vdot(lost, moments @ lost) / max(np.vdot(weight, moments @ weight), 1e-30))
+
+
 def _compensation(moments: np.ndarray, damping: float = 0.01) -> np.ndarray:
     """The upper triangular R with R^T R = inverse of the damped moments, (K, K) float32."""
     diagonal = np.diag(moments).astype(np.float64)
     damped = moments + np.diag(np.where(diagonal == 0, 1.0, 0.0) + damping * diagonal.mean())
     upper = np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1]
-    return np.triu(np.linalg.inv(upper.astype(np.float32)))
+    return _inverse_of_triangle(upper.astype(np.float32))
+
+
+def _inverse_of_triangle(upper: np.ndarray) -> np.ndarray:
+    """Of an upper triangular matrix, by halves: nearly all of it is matrix products."""
+    size = len(upper)
+    if size <= 64:
+        return np.triu(np.linalg.inv(upper))
+    half = size // 2
+    inverse = np.zeros_like(upper)
+    inverse[:half, :half] = first = _inverse_of_triangle(upper[:half, :half])
+    inverse[half:, half:] = last = _inverse_of_triangle(upper[half:, half:])
+    inverse[:half, half:] = -first @ (upper[:half, half:] @ last)
+    return inverse

@@ -24,14 +24,14 @@ class Histogram:
         self.counts = np.zeros(BINS, dtype=np.int64)
 
     def add(self, values: np.ndarray) -> None:
-        """Count an array of any shape. Values that are not finite are ignored."""
-        values = values[np.isfinite(values)]
+        """Count an array of any shape; zeros, which every range renders exactly, and NaN and infinity are left out."""
+        values = values[np.isfinite(values) & (values != 0)]
         if not values.size:
             return
         self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
         largest = max(-self.low, self.high)
         if self.reach == 0.0:
-            self.reach = float(2.0 ** np.ceil(np.log2(largest))) if largest > 0 else 1.0
+            self.reach = float(2.0 ** np.ceil(np.log2(largest)))
         while self.reach < largest:
             self.counts = np.pad(self.counts.reshape(-1, 2).sum(axis=1), BINS // 4)
             self.reach *= 2
@@ -74,12 +74,16 @@ def _entropy(histogram: Histogram) -> tuple[float, float]:
     width = 2 * histogram.reach / BINS
     furthest = int(np.ceil(max(-low, high) / width))
     nearest = min(LEVELS // 2, furthest)
+    counts = histogram.counts.copy()
+    counts[BINS // 2] = (
+        0  # zero has a code of its own on any scale; counted, a spike there (ReLU) would narrow the range
+    )
     best = (np.inf, low, high)
     for threshold in np.unique(np.linspace(nearest, furthest, CANDIDATES).astype(int))[::-1]:
         inside = max(low, -threshold * width), min(high, threshold * width)
         first = int(np.floor((inside[0] + histogram.reach) / width))
         stop = min(BINS, int(np.ceil((inside[1] + histogram.reach) / width)))
-        divergence = _divergence(histogram.counts, first, stop)
+        divergence = _divergence(counts, first, stop)
         if divergence < best[0]:
             best = divergence, *inside
     return best[1:]

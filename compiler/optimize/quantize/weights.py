@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import numpy as np
 import onnx_ir as ir
 
 from compiler.optimize.passes.base import Context, Pass
 from compiler.optimize.passes.graph import attribute, constant, dims, metadata, nodes, replace
-from compiler.optimize.quantize.blocks import Blocks, Layout, fit, round_compensated, round_nearest
-from compiler.optimize.quantize.moments import second_moments
+from compiler.optimize.quantize.blocks import Blocks, Layout
+from compiler.optimize.quantize.mixed import nearest, quantize_mixed
 from compiler.optimize.quantize.packed import PackedWeight
 from compiler.optimize.quantize.products import SMALLEST, Product, products
-
-
-class Quantized(NamedTuple):
-    product: Product
-    blocks: Blocks
 
 
 @dataclass(frozen=True)
@@ -30,6 +25,7 @@ class QuantizeWeights(Pass):
 
     Attributes:
         bits: 4 or 8, for all products but the head.
+        int8_share: how much of the weights counted in `bits` of 4 gets 8 bits after all: those that need it most.
         block_size: weights along K with one scale: a power of two from 16 to 256.
         symmetric: no zero points; smaller, and less exact. Weights of 8 bits never have them.
         head_bits: 4 or 8, for the product that gives the model's answer, and for embedding tables.
@@ -40,6 +36,7 @@ class QuantizeWeights(Pass):
     name: ClassVar[str] = "quantize-weights"
     lossy: ClassVar[bool] = True
     bits: int = 4
+    int8_share: float = 0.5
     block_size: int = 32
     symmetric: bool = False
     head_bits: int = 8
@@ -53,13 +50,13 @@ class QuantizeWeights(Pass):
         body = [one for one in found if one not in heads]
 
         packed = {
-            quantized.product.key: PackedWeight(model, quantized.product.name, quantized.blocks)
-            for quantized in self._quantize(model, body, context)
+            product.key: PackedWeight(model, product.name, blocks)
+            for product, blocks in self._quantize(model, body, context)
         }
         layout = self._layout(self.head_bits)
         for product in heads:
             if product.key not in packed:
-                packed[product.key] = PackedWeight(model, product.name, _nearest(product.array(), layout))
+                packed[product.key] = PackedWeight(model, product.name, nearest(product.array(), layout))
         for product in found:
             node = packed[product.key].multiply(product.source, product.bias, metadata(product.node))
             replace(product.node, [node], [product.result], node.outputs)
@@ -69,29 +66,21 @@ class QuantizeWeights(Pass):
             if weight is None or array is None:
                 continue
             if (id(weight), True) not in packed:
-                packed[id(weight), True] = PackedWeight(model, weight.name or "", _nearest(array.T, layout))
+                packed[id(weight), True] = PackedWeight(model, weight.name or "", nearest(array.T, layout))
             _replace_lookup(table, packed[id(weight), True])
         return bool(found or tables)
 
     def _layout(self, bits: int) -> Layout:
         return Layout(bits, self.block_size, symmetric=self.symmetric or bits == 8)
 
-    def _quantize(self, model: ir.Model, body: Sequence[Product], context: Context) -> Iterator[Quantized]:
+    def _quantize(self, model: ir.Model, body: Sequence[Product], context: Context) -> Iterator[tuple[Product, Blocks]]:
         """Every distinct weight of `body`, quantized."""
         distinct = list({product.key: product for product in reversed(body)}.values())[::-1]
-        layout = self._layout(self.bits)
-        if self.bits == 8 or self.rounding == "nearest":
-            for product in distinct:
-                yield Quantized(product, _nearest(product.array(), layout))
-            return
-        for product, moments in second_moments(model, distinct, context.calibration()):
-            weight = product.array()
-            scales, zeros = fit(weight, layout, np.diag(moments))
-            yield Quantized(product, round_compensated(weight, scales, zeros, layout, moments))
-
-
-def _nearest(weight: np.ndarray, layout: Layout) -> Blocks:
-    return round_nearest(weight, *fit(weight, layout), layout)
+        if self.bits == 8:
+            return ((product, nearest(product.array(), self._layout(8))) for product in distinct)
+        feeds = context.calibration() if self.rounding == "compensated" else None
+        coarse, fine = self._layout(self.bits), self._layout(8)
+        return quantize_mixed(model, distinct, coarse=coarse, fine=fine, fine_share=self.int8_share, feeds=feeds)
 
 
 def _is_table(gather: ir.Node, block_size: int) -> bool:

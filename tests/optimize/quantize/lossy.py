@@ -11,6 +11,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from compiler.optimize.passes import Context, Feeds, Pass
 from tests.optimize.graphs import exported, outputs
 
+
 def error(pass_: Pass, model: ir.Model, feeds: Mapping[str, np.ndarray], calibration: Sequence[Feeds] = ()) -> float:
     """Apply a pass that must modify the model; the largest change of an output, relative to the largest output."""
     context = Context(exported=exported(), calibration=lambda: calibration or [dict(feeds)])

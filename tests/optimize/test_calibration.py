@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+
+from compiler.corpus import calibration_text
+from compiler.errors import CheckpointError
+from compiler.optimize.calibration import text_feeds
+from tests.optimize.graphs import exported
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A word tokenizer with BERT's frame around a text."""
+    made = Tokenizer(models.WordLevel(unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = ["[UNK]", "[CLS]", "[SEP]"]
+    made.train_from_iterator(calibration_text(), trainers.WordLevelTrainer(vocab_size=500, special_tokens=special))
+    made.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    made.save(str(path))
+    return path
+
+
+def test_an_encoder_gets_padded_batches_of_unequal_lengths(tokenizer: Path) -> None:
+    feeds = text_feeds(tokenizer, exported(vocabulary=500), 10, 24, 0)
+    assert [len(feed["input_ids"]) for feed in feeds] == [4, 4, 2]
+    lengths = np.concatenate([feed["attention_mask"].sum(axis=1) for feed in feeds])
+    assert len(set(lengths.tolist())) > 3
+    assert lengths.max() <= 24
+    for feed in feeds:
+        for ids, mask in zip(feed["input_ids"], feed["attention_mask"], strict=True):
+            assert ids[0] == 1, "the first token is [CLS]"
+            assert ids[mask.sum() - 1] == 2, "the last real token is [SEP]"
+            assert not ids[mask == 0].any()
+
+
+def test_a_decoder_gets_full_passages_and_an_empty_cache(tokenizer: Path) -> None:
+    feeds = text_feeds(tokenizer, exported("decoder", vocabulary=500), 3, 24, 0)
+    assert [feed["input_ids"].shape for feed in feeds] == [(1, 24)] * 3
+    for feed in feeds:
+        assert feed["past_key_values.0.key"].shape == (1, 1, 0, 4)
+        assert feed["logits_positions"].tolist() == [[23]]
+        np.testing.assert_array_equal(feed["position_ids"], np.arange(24)[None])
+
+
+def test_a_seed_decides_the_passages(tokenizer: Path) -> None:
+    first, again, other = (text_feeds(tokenizer, exported(vocabulary=500), 4, 24, seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first[0]["input_ids"], again[0]["input_ids"])
+    assert not np.array_equal(first[0]["input_ids"], other[0]["input_ids"])
+
+
+def test_passages_fit_the_model(tokenizer: Path) -> None:
+    (feed,) = text_feeds(tokenizer, exported(vocabulary=500, context_length=8), 4, 24, 0)
+    assert feed["input_ids"].shape[1] <= 8
+
+
+def test_a_tokenizer_of_another_model_is_refused(tokenizer: Path) -> None:
+    with pytest.raises(CheckpointError, match="tokens below 11"):
+        text_feeds(tokenizer, exported(), 4, 24, 0)
+
+
+def test_an_unreadable_tokenizer_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: not a readable tokenizer"):
+        text_feeds(tmp_path / "tokenizer.json", exported(), 4, 24, 0)
