@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compiler.checkpoint.weights import check_safetensors, require_shards
 from compiler.errors import CheckpointError, UsageError, did_you_mean
 from compiler.records import Source
 from compiler.tasks import TASKS
@@ -75,7 +75,7 @@ def resolve(
         folder = _from_pickle(folder, model, source, allow_pickle, cache)
     for weights in sorted(folder.glob("*.safetensors")):
         check_safetensors(weights)
-    _require_shards(folder, model)
+    require_shards(folder, model)
 
     # What needs transformers, seconds to import, is asked once per checkpoint.
     answer = cache / "checkpoint" / f"{source.digest[:32]}-{wanted or 'inferred'}.txt"
@@ -107,35 +107,6 @@ def canonical_task(task: str) -> str:
             f'task "{task}" is unknown', expected=", ".join(TASKS), action=did_you_mean(task, TASKS) or "choose one"
         )
     return name
-
-
-def check_safetensors(path: Path) -> None:
-    """Refuse a file whose header and size disagree (cut short, or not safetensors at all)."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(8)
-        length = struct.unpack("<Q", head)[0] if len(head) == 8 else size
-        if length > size - 8:
-            raise CheckpointError(
-                f"{path}: not a complete safetensors file",
-                found=f"{size} bytes, header of {length} bytes announced",
-                action="download it again",
-            )
-        try:
-            header = json.loads(file.read(length))
-            ends = [int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(
-                f"{path}: the safetensors header is damaged", found=str(error), action="download it again"
-            ) from error
-    expected = 8 + length + max(ends, default=0)
-    if size != expected:
-        raise CheckpointError(
-            f"{path}: the file is {'cut short' if size < expected else 'longer than its header says'}",
-            found=f"{size} bytes",
-            expected=f"{expected} bytes",
-            action="download it again",
-        )
 
 
 def _digest(folder: Path) -> str:
@@ -268,19 +239,6 @@ def _from_pickle(folder: Path, model: str, source: Source, allow_pickle: bool, c
     from compiler.checkpoint.load import resave
 
     return resave(folder, out)
-
-
-def _require_shards(folder: Path, model: str) -> None:
-    index = folder / "model.safetensors.index.json"
-    if not index.exists():
-        return
-    missing = sorted(
-        {name for name in json.loads(index.read_bytes())["weight_map"].values() if not (folder / name).exists()}
-    )
-    if missing:
-        raise CheckpointError(
-            f"{model}: {len(missing)} weight shard(s) missing", found=", ".join(missing[:3]), action="download them"
-        )
 
 
 def _infer_task(folder: Path, config: dict[str, Any]) -> str:

@@ -20,8 +20,8 @@ CHARACTERS = 12  # per token, more than English has
 def text_feeds(tokenizer_file: Path, exported: Exported, count: int, length: int, seed: int) -> Sequence[Feeds]:
     """Feeds of real text: `count` passages of up to `length` tokens, drawn from all over the calibration text.
 
-    Encoders get batches of unequal lengths, padded on the right; decoders one full passage a call and an empty
-    cache. A feed names every input that a portable or lowered graph of this kind may have; take those it has.
+    They come in batches, padded on the right: of unequal lengths for encoders, full passages and an empty cache for
+    decoders. A feed names every input that a portable or lowered graph of this kind may have; take those it has.
 
     Raises:
         CheckpointError: the tokenizer cannot be read, or its tokens do not fit the model's vocabulary.
@@ -38,9 +38,7 @@ def text_feeds(tokenizer_file: Path, exported: Exported, count: int, length: int
         start = int(rng.integers(0, max(1, len(texts[index]) - CHARACTERS * longest)))
         passages.append(tokenizer.encode(texts[index][start : start + CHARACTERS * longest]).ids)
     _check(passages, tokenizer_file, exported)
-    if exported.kind == "decoder":
-        return [_decoder_feed(passage, exported) for passage in passages]
-    return [_encoder_feed(passages[start : start + BATCH]) for start in range(0, count, BATCH)]
+    return [_feed(passages[start : start + BATCH], exported) for start in range(0, count, BATCH)]
 
 
 def _tokenizer(file: Path) -> Tokenizer:
@@ -68,31 +66,19 @@ def _check(passages: list[list[int]], tokenizer_file: Path, exported: Exported) 
         )
 
 
-def _encoder_feed(passages: list[list[int]]) -> Feeds:
-    width = max(len(passage) for passage in passages)
-    input_ids = np.zeros((len(passages), width), dtype=np.int64)
-    attention_mask = np.zeros_like(input_ids)
-    for row, passage in enumerate(passages):
-        input_ids[row, : len(passage)] = passage
-        attention_mask[row, : len(passage)] = 1
-    return {
-        "input_ids": input_ids,
-        "attention_mask": attention_mask,
-        "token_type_ids": np.zeros_like(input_ids),
-        "position_ids": np.tile(np.arange(width, dtype=np.int64), (len(passages), 1)),
-    }
-
-
-def _decoder_feed(passage: list[int], exported: Exported) -> Feeds:
-    sequence = len(passage)
+def _feed(passages: list[list[int]], exported: Exported) -> Feeds:
+    lengths = np.array([len(passage) for passage in passages], dtype=np.int64)[:, None]
+    width = int(lengths.max())
+    columns = np.arange(width, dtype=np.int64)
     feed: Feeds = {
-        "input_ids": np.array([passage], dtype=np.int64),
-        "attention_mask": np.ones((1, sequence), dtype=np.int64),
-        "position_ids": np.arange(sequence, dtype=np.int64)[None],
-        "logits_positions": np.array([[sequence - 1]], dtype=np.int64),
+        "input_ids": np.array([passage + [0] * (width - len(passage)) for passage in passages], dtype=np.int64),
+        "attention_mask": (columns < lengths).astype(np.int64),
+        "token_type_ids": np.zeros((len(passages), width), dtype=np.int64),
+        "position_ids": np.tile(columns, (len(passages), 1)),
+        "logits_positions": lengths - 1,
     }
     if exported.cache is not None:
-        empty = np.zeros((1, exported.cache.kv_heads, 0, exported.cache.head_dim), dtype=np.float32)
+        empty = np.zeros((len(passages), exported.cache.kv_heads, 0, exported.cache.head_dim), dtype=np.float32)
         for layer in range(exported.cache.layers):
             feed[f"past_key_values.{layer}.key"] = feed[f"past_key_values.{layer}.value"] = empty
     return feed

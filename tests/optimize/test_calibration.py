@@ -41,12 +41,12 @@ def test_an_encoder_gets_padded_batches_of_unequal_lengths(tokenizer: Path) -> N
 
 
 def test_a_decoder_gets_full_passages_and_an_empty_cache(tokenizer: Path) -> None:
-    feeds = text_feeds(tokenizer, exported("decoder", vocabulary=500), 3, 24, 0)
-    assert [feed["input_ids"].shape for feed in feeds] == [(1, 24)] * 3
-    for feed in feeds:
-        assert feed["past_key_values.0.key"].shape == (1, 1, 0, 4)
-        assert feed["logits_positions"].tolist() == [[23]]
-        np.testing.assert_array_equal(feed["position_ids"], np.arange(24)[None])
+    (feed,) = text_feeds(tokenizer, exported("decoder", vocabulary=500), 3, 24, 0)
+    assert feed["input_ids"].shape == feed["attention_mask"].shape == (3, 24)
+    assert feed["attention_mask"].all()
+    assert feed["past_key_values.0.key"].shape == (3, 1, 0, 4)
+    assert feed["logits_positions"].tolist() == [[23]] * 3
+    np.testing.assert_array_equal(feed["position_ids"], np.tile(np.arange(24), (3, 1)))
 
 
 def test_a_seed_decides_the_passages(tokenizer: Path) -> None:

@@ -31,6 +31,11 @@ class Layout:
         return int(2 ** (self.bits - 1))
 
 
+def fine_layout(rows: int) -> Layout:
+    """8 bits, in blocks of 32; of 16 where only those divide K evenly, as embedding lookups need it."""
+    return Layout(8, 16 if rows % 32 and not rows % 16 else 32, symmetric=True)
+
+
 @dataclass(frozen=True)
 class Blocks:
     """A quantized weight of `rows` x N.
@@ -149,17 +154,6 @@ def round_compensated(
             rest[row + 1 : stop] -= spread[row, row + 1 : stop, None] * error
         rest[stop:] -= spread[start:stop, stop:].T @ errors
     return Blocks(layout, len(weight), codes, scales, zeros)
-
-
-def damage(weight: np.ndarray, blocks: Blocks, moments: np.ndarray | None = None) -> float:
-    """Mean square that rounding adds to the product's results, over their own mean square.
-
-    Without `moments` of the activations, (K, K), activations count as independent and equally large.
-    """
-    lost = blocks.dequantize() - weight
-    if moments is None:
-        return float(np.square(lost).sum() / max(np.square(weight).sum(), 1e-30))
-    return float(np.vdot(lost, moments @ lost) / max(np.vdot(weight, moments @ weight), 1e-30))
 
 
 def _compensation(moments: np.ndarray, damping: float = 0.01) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compiler.optimize.passes.base import Feeds
-from compiler.optimize.quantize.blocks import Blocks, Layout, damage, fit, round_compensated, round_nearest
+from compiler.optimize.quantize.blocks import Blocks, Layout, fine_layout, fit, round_compensated, round_nearest
 from compiler.optimize.quantize.moments import second_moments
 from compiler.optimize.quantize.products import Product
 
@@ -18,53 +18,39 @@ def quantize_mixed(
     body: Sequence[Product],
     *,
     coarse: Layout,
-    fine: Layout,
     fine_share: float,
     feeds: Sequence[Feeds] | None,
 ) -> Iterator[tuple[Product, Blocks]]:
-    """Quantize every product's weight, at most `fine_share` of all their values on the fine grid.
+    """Quantize every product's weight, up to `fine_share` of all their values with 8 bits.
 
-    First to get it are products with fewer outputs than inputs: the way down of a feed-forward block, whose inputs
-    hold a network's largest outliers. Then come those whose coarse rounding changes their results most.
+    Products with the fewest outputs an input get them first: the way down of a feed-forward block, whose inputs hold
+    a network's largest outliers, then attention's output. The wide way up bears coarse weights best.
 
     Args:
         feeds: calibration inputs, for rounding that compensates its own errors; None rounds to the nearest.
     """
     left = fine_share * sum(product.array().size for product in body)
     others = []
-    for product in body:
-        weight = product.array()
-        if weight.size <= left and len(weight) > weight.shape[1]:
-            left -= weight.size
-            yield product, nearest(weight, fine)
-        else:
-            others.append(product)
-    rounded = list(_coarse(model, others, coarse, feeds))
-    for product, blocks, _ in sorted(rounded, key=lambda result: -result[2]):
+    for product in sorted(body, key=_outputs_per_input):
         weight = product.array()
         if weight.size <= left:
             left -= weight.size
-            yield product, nearest(weight, fine)
+            yield product, nearest(weight, fine_layout(len(weight)))
         else:
-            yield product, blocks
+            others.append(product)
+    if feeds is None:
+        yield from ((product, nearest(product.array(), coarse)) for product in others)
+        return
+    for product, moments in second_moments(model, others, feeds):
+        weight = product.array()
+        scales, zeros = fit(weight, coarse, np.diag(moments))
+        yield product, round_compensated(weight, scales, zeros, coarse, moments)
 
 
 def nearest(weight: np.ndarray, layout: Layout) -> Blocks:
     return round_nearest(weight, *fit(weight, layout), layout)
 
 
-def _coarse(
-    model: ir.Model, body: Sequence[Product], layout: Layout, feeds: Sequence[Feeds] | None
-) -> Iterator[tuple[Product, Blocks, float]]:
-    """Every product with its coarse weight and what that does to its results."""
-    if feeds is None:
-        for product in body:
-            weight = product.array()
-            blocks = nearest(weight, layout)
-            yield product, blocks, damage(weight, blocks)
-        return
-    for product, moments in second_moments(model, body, feeds):
-        weight = product.array()
-        scales, zeros = fit(weight, layout, np.diag(moments))
-        blocks = round_compensated(weight, scales, zeros, layout, moments)
-        yield product, blocks, damage(weight, blocks, moments)
+def _outputs_per_input(product: Product) -> float:
+    inputs, outputs = product.array().shape
+    return float(outputs / inputs)

@@ -33,7 +33,7 @@ class QuantizeStatic(Pass):
 
     name: ClassVar[str] = "quantize-static"
     lossy: ClassVar[bool] = True
-    method: Method = "percentile"
+    method: Method = "minmax"
     per_channel: bool = True
     reduce_range: bool = False
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from compiler.optimize.passes.base import Context, Pass
 from compiler.optimize.passes.graph import attribute, constant, dims, metadata, nodes, replace
-from compiler.optimize.quantize.blocks import Blocks, Layout
+from compiler.optimize.quantize.blocks import Blocks, Layout, fine_layout
 from compiler.optimize.quantize.mixed import nearest, quantize_mixed
 from compiler.optimize.quantize.packed import PackedWeight
 from compiler.optimize.quantize.products import SMALLEST, Product, products
@@ -25,9 +25,9 @@ class QuantizeWeights(Pass):
 
     Attributes:
         bits: 4 or 8, for all products but the head.
-        int8_share: how much of the weights counted in `bits` of 4 gets 8 bits after all: those that need it most.
-        block_size: weights along K with one scale: a power of two from 16 to 256.
-        symmetric: no zero points; smaller, and less exact. Weights of 8 bits never have them.
+        int8_share: how much of the weights counted in `bits` of 4 gets 8 bits after all: narrow products first.
+        block_size: 4-bit weights along K with one scale: a power of two from 16 to 256.
+        symmetric: 4-bit weights without zero points; smaller, and less exact.
         head_bits: 4 or 8, for the product that gives the model's answer, and for embedding tables.
         rounding: "nearest", or "compensated": run calibration, and let weights rounded later make up for the errors
             of those before. Only 4-bit weights need it.
@@ -43,7 +43,7 @@ class QuantizeWeights(Pass):
     rounding: Literal["nearest", "compensated"] = "compensated"
 
     def apply(self, model: ir.Model, context: Context) -> bool:
-        tables = [table for table in nodes(model, "Gather") if _is_table(table, self.block_size)]
+        tables = [gather for gather in nodes(model, "Gather") if self._is_table(gather)]
         looked_up = {id(table.inputs[0]) for table in tables}
         found = products(model)
         heads = [one for one in found if one.result.is_graph_output() or (id(one.weight) in looked_up)]
@@ -53,49 +53,45 @@ class QuantizeWeights(Pass):
             product.key: PackedWeight(model, product.name, blocks)
             for product, blocks in self._quantize(model, body, context)
         }
-        layout = self._layout(self.head_bits)
         for product in heads:
             if product.key not in packed:
-                packed[product.key] = PackedWeight(model, product.name, nearest(product.array(), layout))
+                packed[product.key] = PackedWeight(model, product.name, self._nearest(product.array(), self.head_bits))
         for product in found:
             node = packed[product.key].multiply(product.source, product.bias, metadata(product.node))
             replace(product.node, [node], [product.result], node.outputs)
         for table in tables:
-            weight = table.inputs[0]
-            array = constant(weight)
-            if weight is None or array is None:
+            weight, indices = table.inputs
+            array, shape = constant(weight), dims(indices)
+            if weight is None or array is None or indices is None or shape is None:
                 continue
             if (id(weight), True) not in packed:
-                packed[id(weight), True] = PackedWeight(model, weight.name or "", nearest(array.T, layout))
-            _replace_lookup(table, packed[id(weight), True])
+                packed[id(weight), True] = PackedWeight(
+                    model, weight.name or "", self._nearest(array.T, self.head_bits)
+                )
+            made = packed[id(weight), True].gather(indices, len(shape), metadata(table))
+            replace(table, made, table.outputs, made[-1].outputs)
         return bool(found or tables)
-
-    def _layout(self, bits: int) -> Layout:
-        return Layout(bits, self.block_size, symmetric=self.symmetric or bits == 8)
 
     def _quantize(self, model: ir.Model, body: Sequence[Product], context: Context) -> Iterator[tuple[Product, Blocks]]:
         """Every distinct weight of `body`, quantized."""
         distinct = list({product.key: product for product in reversed(body)}.values())[::-1]
         if self.bits == 8:
-            return ((product, nearest(product.array(), self._layout(8))) for product in distinct)
+            return ((product, self._nearest(product.array(), 8)) for product in distinct)
         feeds = context.calibration() if self.rounding == "compensated" else None
-        coarse, fine = self._layout(self.bits), self._layout(8)
-        return quantize_mixed(model, distinct, coarse=coarse, fine=fine, fine_share=self.int8_share, feeds=feeds)
+        coarse = Layout(4, self.block_size, self.symmetric)
+        return quantize_mixed(model, distinct, coarse=coarse, fine_share=self.int8_share, feeds=feeds)
 
+    def _nearest(self, weight: np.ndarray, bits: int) -> Blocks:
+        return nearest(weight, self._layout(bits, len(weight)))
 
-def _is_table(gather: ir.Node, block_size: int) -> bool:
-    """Whether it looks up rows of a constant float32 matrix whose rows are whole blocks."""
-    array = constant(gather.inputs[0])
-    indices = dims(gather.inputs[1])
-    if array is None or array.dtype != np.float32 or array.ndim != 2 or indices is None:
-        return False
-    return attribute(gather, "axis", 0) == 0 and len(array) >= SMALLEST and array.shape[1] % block_size == 0
+    def _layout(self, bits: int, rows: int) -> Layout:
+        return fine_layout(rows) if bits == 8 else Layout(4, self.block_size, self.symmetric)
 
-
-def _replace_lookup(gather: ir.Node, table: PackedWeight) -> None:
-    indices = gather.inputs[1]
-    shape = dims(indices)
-    if indices is None or shape is None:
-        return
-    made = table.gather(indices, len(shape), metadata(gather))
-    replace(gather, made, gather.outputs, made[-1].outputs)
+    def _is_table(self, gather: ir.Node) -> bool:
+        """Whether it looks up rows of a constant float32 matrix whose rows are whole blocks."""
+        array = constant(gather.inputs[0])
+        if array is None or array.dtype != np.float32 or array.ndim != 2 or dims(gather.inputs[1]) is None:
+            return False
+        rows, columns = array.shape
+        whole = columns % self._layout(self.head_bits, columns).block_size == 0
+        return whole and rows >= SMALLEST and attribute(gather, "axis", 0) == 0
