@@ -115,11 +115,12 @@ def _apply(pass_: Pass, model: ir.Model, context: Context, guard: Guard) -> Step
     return Step(result, run, cause)
 
 
-def _refused(run: PassRun, earlier: Sequence[PassRun]) -> PassError:
+def _refused(run: PassRun, earlier: Sequence[PassRun], precision: str | None) -> PassError:
+    remove = f'remove "{run.name}" from the profile, or build without --strict to go on without it'
     before = ", ".join(done.name for done in earlier if done.modified and done.kept) or "none"
     return PassError(
         f'pass "{run.name}" was refused',
         found=run.reason,
         expected=f"unchanged answers; passes applied before it: {before}",
-        action=f'remove "{run.name}" from the profile, or build without --strict to go on without it',
+        action=f'"{precision}" cannot be had without it; choose another --precision' if precision else remove,
     )

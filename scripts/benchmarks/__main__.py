@@ -40,7 +40,7 @@ def table(figures: list[Figure]) -> Table:
     for heading, justify in (
         ("what", "left"),
         ("value", "right"),
-        ("range", "right"),
+        ("quartiles", "right"),
         ("target", "right"),
         ("reached", "left"),
         ("medians", "left"),
@@ -53,10 +53,18 @@ def table(figures: list[Figure]) -> Table:
             f"{figure.value:.3g} {figure.unit}",
             f"{figure.low:.3g} - {figure.high:.3g}",
             "" if figure.target is None else f"{bound} {figure.target:g} {figure.unit}",
-            {True: "yes", False: "NO", None: ""}[figure.reached],
+            figure.reached,
             figure.detail,
         )
     return result
+
+
+def _load() -> float:
+    """The machine's load over the last minute, with a warning when something else is running: it spoils ratios."""
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        print(f"This machine is busy (load {load:.1f}): its figures will not be worth much", file=sys.stderr)
+    return load
 
 
 def main() -> None:
@@ -72,12 +80,14 @@ def main() -> None:
             print(f"{peer.name} is not installed: its figures are left out (--peers installs it)", file=sys.stderr)
 
     OUT.mkdir(parents=True, exist_ok=True)
+    load_before = _load()
     figures = []
     for figure in all_figures():
         print(f"{figure.name}: {figure.value:.3g} {figure.unit}", file=sys.stderr)
         figures.append(figure)
     document = {
         "machine": msgspec.to_builtins(detect()),
+        "load_before": load_before,
         "peers": {peer.name: peer.packages for peer in peers.PEERS if peer.installed},
         "figures": [{**dataclasses.asdict(figure), "reached": figure.reached} for figure in figures],
     }

@@ -10,7 +10,10 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Figure:
-    """`value` in `unit` against `target`; without a target it is shown and not judged. `low` and `high`: its spread."""
+    """`value`, a median in `unit`, against `target`; without a target it is shown and not judged.
+
+    `low` and `high` are the quartiles of the runs behind it.
+    """
 
     name: str
     value: float
@@ -23,10 +26,14 @@ class Figure:
     raw: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def reached(self) -> bool | None:
+    def reached(self) -> Literal["yes", "no", "unsure", ""]:
+        """Whether the target is reached; unsure when it lies between the quartiles. Empty without a target."""
         if self.target is None:
-            return None
-        return self.value <= self.target if self.better == "lower" else self.value >= self.target
+            return ""
+        if self.low < self.target < self.high:
+            return "unsure"
+        reached = self.value <= self.target if self.better == "lower" else self.value >= self.target
+        return "yes" if reached else "no"
 
 
 def measured(
@@ -39,13 +46,14 @@ def measured(
     detail: str = "",
     raw: dict[str, Any] | None = None,
 ) -> Figure:
-    """The median of samples with its range."""
+    """The median of samples with their quartiles; of one sample, itself."""
+    low, middle, high = statistics.quantiles(samples, n=4, method="inclusive") if samples[1:] else [samples[0]] * 3
     return Figure(
         name,
-        statistics.median(samples),
+        middle,
         unit,
-        min(samples),
-        max(samples),
+        low,
+        high,
         better,
         target,
         detail,

@@ -83,7 +83,7 @@ def _entropy(histogram: Histogram) -> tuple[float, float]:
         inside = max(low, -threshold * width), min(high, threshold * width)
         first = int(np.floor((inside[0] + histogram.reach) / width))
         stop = min(BINS, int(np.ceil((inside[1] + histogram.reach) / width)))
-        divergence = _divergence(counts, first, stop)
+        divergence = _divergence(histogram.counts, first, stop)
         if divergence < best[0]:
             best = divergence, *inside
     return best[1:]
