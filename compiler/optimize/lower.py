@@ -65,8 +65,8 @@ def optimize(
     runs: list[PassRun] = []
     for pass_ in passes:
         step = _apply(pass_, model, context, guard)
-        if strict and not step.run.kept:
-            raise _refused(step.run, runs) from step.cause
+        if not step.run.kept and (strict or pass_.lossy):
+            raise _refused(step.run, runs, precision if pass_.lossy else None) from step.cause
         model = step.model
         runs.append(step.run)
         for observe in observers:

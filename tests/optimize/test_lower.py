@@ -155,11 +155,11 @@ def test_strict_keeps_the_cause_of_a_crash(folder: Path) -> None:
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
-def test_a_lossy_pass_that_gives_nan_is_undone(folder: Path) -> None:
-    (done,) = lower(folder, Spoil()).passes
-    assert not done.kept
-    assert "NaN" in done.reason
-    assert np.isfinite(run(folder.parent / "out")).all()
+def test_a_precision_that_cannot_be_had_is_never_left_out(folder: Path) -> None:
+    with pytest.raises(PassError, match="NaN") as caught:
+        lower(folder, Spoil())
+    assert "--precision" in caught.value.action
+    assert not (folder.parent / "out" / "optimized.json").exists()
 
 
 def test_observers_see_every_pass_and_the_graph_after_it(folder: Path) -> None:
