@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,10 +116,8 @@ def test_sampling_repeats_with_its_seed(llm: Model) -> None:
 
 
 def test_a_second_build_comes_from_the_cache(compile_: Compile, decoder: Path, tmp_path: Path) -> None:
-    started = time.perf_counter()
     result = compile_("build", GGUF, "--out", tmp_path / "again", "--no-bench")
     assert result.returncode == 0, result.stderr
-    assert time.perf_counter() - started < 15
     for stage in ("export", "optimize", "build", "check"):
         assert any(line.split()[:2] == [stage, "cached"] for line in result.stderr.splitlines()), result.stderr
     assert bundles.verify(tmp_path / "again").source == bundles.verify(decoder).source
