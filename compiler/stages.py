@@ -58,7 +58,7 @@ def run_checkpoint(
 
 def run_export(checkpoint: Checkpoint, progress: Progress) -> tuple[Path, Exported]:
     packages = ("torch", "transformers", "onnx", "onnx-ir", "onnxscript")
-    code = ("export", "checkpoint", "records.py", "tasks.py")
+    code = ("export", "checkpoint", "records", "tasks.py")
     name = key(checkpoint.source.digest, checkpoint.task, code=code, packages=packages)
 
     def make(out: Path) -> Exported:
@@ -86,7 +86,7 @@ def run_optimize(
     inside = folder.parent == cache_folder() / "export"
     origin = folder.name if inside else folder_key(folder)
     packages = ("onnx-ir", "onnxscript", "onnxruntime")
-    code = ("optimize", "records.py", "corpus.py")
+    code = ("optimize", "records", "corpus.py")
     name = key(origin, target.name, chosen, choices, strict, code=code, packages=packages)
     started = _started(progress, "optimize", f"{chosen} for {target.name}", len(choices))
 
@@ -123,7 +123,7 @@ def run_build(
 
     options = EngineOptions(threads=target.threads)
     chosen = engine(target.engine)
-    code = ("engines", "records.py", "bundle.py")
+    code = ("engines", "records", "bundle.py")
     name = key(optimized_in.name, target.engine, chosen.version(), options, optimized.exported.source, code=code)
 
     def make(out: Path) -> Built:
@@ -241,6 +241,8 @@ def _manifest(optimized: Optimized, built: Built) -> Manifest:
         files={},
         cache=optimized.cache,
         pooling=exported.pooling,
+        encoder=optimized.encoder,
+        adapters=exported.adapters,
     )
 
 

@@ -28,7 +28,7 @@ def compare_encoder(
 ) -> tuple[list[Finding], float]:
     """All findings, and the reference's noise as an absolute difference of the output."""
     names = [tensor.name for tensor in manifest.inputs]
-    output = TASKS[manifest.task].output
+    output = TASKS[manifest.task].outputs[0]
     context = manifest.context_length
     count = TEXTS.get(manifest.task, BATCH)
     lengths = [min(LENGTHS[i % BATCH], context) for i in range(count)]

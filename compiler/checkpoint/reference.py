@@ -41,7 +41,7 @@ class Reference:
         if threads:
             torch.set_num_threads(threads)
         self.dtype = dtype
-        self._output = TASKS[task].output
+        self._outputs = TASKS[task].outputs
         self._model: Any = load_model(folder, task, dtype)
         self._parameters = inspect.signature(self._model.forward).parameters
 
@@ -52,13 +52,13 @@ class Reference:
             feeds: forward's arguments by name (`input_ids`, `attention_mask`, ... (batch, sequence) int64).
 
         Returns:
-            the task's output by name, in the reference's dtype.
+            the task's outputs by name, in the reference's dtype.
         """
         import torch
 
         with torch.inference_mode():
             outputs = self._model(**{name: torch.from_numpy(array) for name, array in feeds.items()})
-        return {self._output: outputs[self._output].numpy()}
+        return {name: outputs[name].numpy() for name in self._outputs}
 
     def logits(self, input_ids: np.ndarray, attention_mask: np.ndarray, position_ids: np.ndarray) -> np.ndarray:
         """A decoder's logits at every position.
@@ -104,7 +104,7 @@ class Reference:
             )
         return tokens[:, input_ids.shape[1] :].numpy()  # type: ignore[no-any-return]
 
-    def decode(self, cache: CacheShape | None, batch: int, capacity: int) -> Decoding:
+    def decode(self, cache: CacheShape | None, batch: int, capacity: int, constants: Feeds | None = None) -> Decoding:
         """Start a generation with transformers' own cache, which needs no `cache` shape."""
         return Decoding(self._model, batch, capacity, last_only="logits_to_keep" in self._parameters)
 
@@ -140,3 +140,11 @@ class Decoding:
             )
         self._cache = outputs.past_key_values
         return outputs.logits[:, -1].numpy()  # type: ignore[no-any-return]
+
+    def select(self, rows: np.ndarray) -> None:
+        """See `engines.Decoding.select`."""
+        raise NotImplementedError
+
+    def truncate(self, length: int) -> None:
+        """See `engines.Decoding.truncate`."""
+        raise NotImplementedError

@@ -38,14 +38,26 @@ class Decoding(Protocol):
         """
         ...
 
+    def select(self, rows: np.ndarray) -> None:
+        """Go on with these rows (new batch,) int64 in this order; one may be left out, or come more than once."""
+        ...
+
+    def truncate(self, length: int) -> None:
+        """Forget what a single row holds behind its first `length` tokens. Raises InputError for several rows."""
+        ...
+
 
 class Session(Protocol):
     """A loaded engine. `run` is safe to call from several threads at once."""
 
     def run(self, feeds: Feeds) -> Feeds: ...
 
-    def decode(self, cache: CacheShape, batch: int, capacity: int) -> Decoding:
-        """Start a generation for `batch` rows of at most `capacity` tokens each (prompt and answer)."""
+    def decode(self, cache: CacheShape, batch: int, capacity: int, constants: Feeds | None = None) -> Decoding:
+        """Start a generation for `batch` rows of at most `capacity` tokens each (prompt and answer).
+
+        `constants` are inputs that stay the same in every step: cross keys and values, an adapter's matrices. Those
+        whose first dim is "batch" have a row for each row, and follow `select`.
+        """
         ...
 
     def close(self) -> None: ...

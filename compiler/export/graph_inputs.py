@@ -27,14 +27,15 @@ class Signature:
 
 
 class Encoder(torch.nn.Module):
-    """Flat inputs by name, one output."""
+    """Flat inputs by name, the task's outputs."""
 
-    def __init__(self, model: torch.nn.Module, names: tuple[str, ...], output: str) -> None:
+    def __init__(self, model: torch.nn.Module, names: tuple[str, ...], outputs: tuple[str, ...]) -> None:
         super().__init__()
-        self.model, self.names, self.output = model, names, output
+        self.model, self.names, self.outputs = model, names, outputs
 
-    def forward(self, *tensors: torch.Tensor) -> Any:
-        return self.model(**dict(zip(self.names, tensors, strict=True)))[self.output]
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        answer = self.model(**dict(zip(self.names, tensors, strict=True)))
+        return tuple(answer[name] for name in self.outputs)
 
 
 class Decoder(torch.nn.Module):
@@ -77,17 +78,17 @@ def signature(model: Any, task: str) -> Signature:
     inputs = {name: dims for name, (_, dims) in named.items()}
     samples = [tensor for tensor, _ in named.values()]
     if not decoder:
-        output = TASKS[task].output
-        return Signature(Encoder(model, names, output), inputs, (output,), tuple(samples), None)
+        outputs = TASKS[task].outputs
+        return Signature(Encoder(model, names, outputs), inputs, outputs, tuple(samples), None)
 
     cache = cache_shape(model.config)
-    outputs = ["logits"]
+    results = ["logits"]
     for layer in range(cache.layers):
         for part in ("key", "value"):
             inputs[f"past_key_values.{layer}.{part}"] = ("batch", cache.kv_heads, "past_sequence", cache.head_dim)
-            outputs.append(f"present.{layer}.{part}")
+            results.append(f"present.{layer}.{part}")
             samples.append(torch.randn(BATCH, cache.kv_heads, past, cache.head_dim))
-    return Signature(Decoder(model, names), inputs, tuple(outputs), tuple(samples), cache)
+    return Signature(Decoder(model, names), inputs, tuple(results), tuple(samples), cache)
 
 
 def cache_shape(config: Any) -> CacheShape:

@@ -93,7 +93,9 @@ class WithoutPast:
     def run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return self._reference.run({name: array for name, array in feeds.items() if "past" not in name})
 
-    def decode(self, cache: CacheShape, batch: int, capacity: int) -> RowByRow:
+    def decode(
+        self, cache: CacheShape, batch: int, capacity: int, constants: dict[str, np.ndarray] | None = None
+    ) -> RowByRow:
         return RowByRow(self._reference, batch, capacity)
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from onnxruntime import OrtValue
 
+from compiler.engines import Feeds
 from compiler.errors import ContextError, EngineError
 from compiler.records import CacheShape
 
@@ -21,7 +22,7 @@ LOGITS = "logits"
 class _Decoding(ABC):
     """What both layouts share: the step, with the feeds left to them."""
 
-    def __init__(self, native: Any, cache: CacheShape, batch: int, capacity: int) -> None:
+    def __init__(self, native: Any, cache: CacheShape, batch: int, capacity: int, constants: Feeds) -> None:
         self.capacity = capacity
         self._native = native
         self._cache = cache
@@ -31,6 +32,9 @@ class _Decoding(ABC):
         self._binding = native.io_binding()
         self._bound: dict[str, np.ndarray] = {}
         self._vocabulary = _vocabulary(native)
+        self._constants = {name: OrtValue.ortvalue_from_numpy(array) for name, array in constants.items()}
+        for name, value in self._constants.items():
+            self._binding.bind_ortvalue_input(name, value)
 
     def step(self, input_ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """See `compiler.engines.Decoding.step`.
@@ -44,7 +48,9 @@ class _Decoding(ABC):
         sequence = input_ids.shape[1]
         last = np.maximum(lengths - self._lengths, 1) - 1  # of the new tokens, the row's last real one
         self._bind("input_ids", input_ids)
-        self._bind("attention_mask", self._mask(sequence, lengths))
+        mask = self._mask(sequence, lengths)
+        if "attention_mask" in self._inputs:
+            self._bind("attention_mask", mask)
         if "position_ids" in self._inputs:
             first = np.minimum(self._lengths, lengths - 1)  # a finished row repeats its last position
             self._bind("position_ids", first[:, None] + np.arange(sequence))
@@ -55,6 +61,14 @@ class _Decoding(ABC):
         self._run()
         self._lengths = np.array(lengths, np.int64)
         return logits[:, 0] if selects else logits[np.arange(self._batch), last]
+
+    def select(self, rows: np.ndarray) -> None:
+        """See `compiler.engines.Decoding.select`."""
+        raise NotImplementedError
+
+    def truncate(self, length: int) -> None:
+        """See `compiler.engines.Decoding.truncate`."""
+        raise NotImplementedError
 
     @abstractmethod
     def _mask(self, sequence: int, lengths: np.ndarray) -> np.ndarray:
@@ -89,8 +103,8 @@ class _Decoding(ABC):
 class SharedDecoding(_Decoding):
     """One buffer per layer, key and value, of (batch, kv_heads, capacity, head_dim), written in place."""
 
-    def __init__(self, native: Any, cache: CacheShape, batch: int, capacity: int) -> None:
-        super().__init__(native, cache, batch, capacity)
+    def __init__(self, native: Any, cache: CacheShape, batch: int, capacity: int, constants: Feeds) -> None:
+        super().__init__(native, cache, batch, capacity, constants)
         shape = (batch, cache.kv_heads, capacity, cache.head_dim)
         for past, present in _cache_names(cache):
             self._bound[past] = np.zeros(shape, np.float32)
@@ -107,8 +121,8 @@ class SharedDecoding(_Decoding):
 class ConcatenatedDecoding(_Decoding):
     """`present` of one step is `past` of the next; padding stays in the cache as columns that the mask leaves out."""
 
-    def __init__(self, native: Any, cache: CacheShape, batch: int, capacity: int) -> None:
-        super().__init__(native, cache, batch, capacity)
+    def __init__(self, native: Any, cache: CacheShape, batch: int, capacity: int, constants: Feeds) -> None:
+        super().__init__(native, cache, batch, capacity, constants)
         self._real = np.zeros((batch, 0), np.int64)
         self._present = {names: self._allocate(0) for names in _cache_names(cache)}
 

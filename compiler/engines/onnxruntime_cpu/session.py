@@ -66,9 +66,9 @@ class OnnxRuntimeSession:
             raise EngineError("ONNX Runtime failed to run the model", found=str(error).strip()) from error
         return dict(zip(self._outputs, values, strict=True))
 
-    def decode(self, cache: CacheShape, batch: int, capacity: int) -> Decoding:
+    def decode(self, cache: CacheShape, batch: int, capacity: int, constants: Feeds | None = None) -> Decoding:
         decoding = SharedDecoding if cache.layout == "shared" else ConcatenatedDecoding
-        return decoding(self._native, cache, batch, capacity)
+        return decoding(self._native, cache, batch, capacity, constants or {})
 
     def close(self) -> None:
         """Free the model. Calls that are running finish first."""

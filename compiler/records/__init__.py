@@ -1,0 +1,76 @@
+"""The frozen records that stages read and write.
+
+A compilation is a chain of these on disk: every stage reads the record before it and writes its own, as JSON, next
+to the files it made. `load` and `save` are the only way in and out; a field that is unknown or of the wrong type is
+an error that names its path. `schema` gives the JSON Schema of any record.
+"""
+
+from compiler.records.base import (
+    SCHEMA_VERSION,
+    Record,
+    encode,
+    load,
+    save,
+    schema,
+)
+from compiler.records.engine import (
+    Built,
+    EngineOptions,
+    Placement,
+)
+from compiler.records.model import (
+    Adapter,
+    CacheShape,
+    Exported,
+    Graph,
+    Kind,
+    Optimized,
+    PassRun,
+    Pooling,
+    Source,
+    Tensor,
+)
+from compiler.records.proof import (
+    Checked,
+    Finding,
+    Machine,
+    Measured,
+    Runner,
+    Series,
+)
+from compiler.records.sealed import (
+    Certificate,
+    FileEntry,
+    Manifest,
+)
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Adapter",
+    "Built",
+    "CacheShape",
+    "Certificate",
+    "Checked",
+    "EngineOptions",
+    "Exported",
+    "FileEntry",
+    "Finding",
+    "Graph",
+    "Kind",
+    "Machine",
+    "Manifest",
+    "Measured",
+    "Optimized",
+    "PassRun",
+    "Placement",
+    "Pooling",
+    "Record",
+    "Runner",
+    "Series",
+    "Source",
+    "Tensor",
+    "encode",
+    "load",
+    "save",
+    "schema",
+]

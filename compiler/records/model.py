@@ -1,0 +1,142 @@
+"""The model on its way: where it came from, the portable graph, the lowered one."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from compiler.records.base import SCHEMA_VERSION, Record
+
+Kind = Literal["encoder", "decoder", "encoder-decoder"]
+
+
+class Source(Record, frozen=True):
+    """Where the weights came from, and their identity.
+
+    `digest` is the SHA-256 over the names and contents of the files that decide the answers (weights, configuration,
+    tokenizer), so two sources with one digest are the same model. `location` is what the user typed.
+    """
+
+    kind: Literal["hub", "folder", "gguf"]
+    location: str
+    digest: str
+    revision: str | None = None
+
+
+class Tensor(Record, frozen=True):
+    """A graph input or output. A dim is a size or a name; equal names are equal sizes. `dtype` is numpy's name."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+class CacheShape(Record, frozen=True):
+    """What a decoder remembers: per layer a key and a value of (batch, kv_heads, length, head_dim) float32.
+
+    layout "concatenated": `present` is `past` with the new tokens appended, `attention_mask` (batch, total) marks the
+    columns that hold real tokens and `position_ids` numbers them. layout "shared": `past` and `present` may be one
+    buffer of any capacity, row b's tokens lie at columns 0 .. length[b] - 1, and `attention_mask` row b is length[b]
+    ones, then zeros (rows are padded on the right). layout "none": the graph has no past; each step it is given the
+    whole text, rows padded on the left, and gives the logits (batch, 1, vocabulary) of what follows.
+    """
+
+    layers: int
+    kv_heads: int
+    head_dim: int
+    layout: Literal["concatenated", "shared", "none"] = "concatenated"
+
+
+class Pooling(Record, frozen=True):
+    """How a checkpoint turns token vectors (batch, sequence, hidden) into one vector a text (batch, hidden).
+
+    `max_length` is the number of tokens after which the checkpoint cuts a text (None: the context length).
+    """
+
+    mode: Literal["mean", "cls", "last"]
+    normalize: bool
+    max_length: int | None = None
+
+
+class Graph(Record, frozen=True):
+    """One ONNX file beside the main one: `model` and its `.data`."""
+
+    model: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+class Adapter(Record, frozen=True):
+    """Low-rank changes of the weights that a request can choose by `name`.
+
+    `file` is a .npz with an array for each of the graph's inputs "adapter.MODULE.A" (in, rank) and "adapter.MODULE.B"
+    (rank, out) float32, the scale multiplied into B. The base answers where all of them have rank 0.
+    """
+
+    name: str
+    file: str
+    source: Source
+    rank: int
+
+
+class Exported(Record, frozen=True):
+    """The portable model: `model` (and its `.data` beside it) is standard ONNX that knows no hardware.
+
+    Of an encoder-decoder, `model` is the decoder. `encoder` reads the text: `input_ids` and `attention_mask` (batch,
+    encoder_sequence) to the keys and values of every cross attention, "cross_key_values.LAYER.key" and ".value"
+    (batch, heads, encoder_sequence, head_dim), which are inputs of the decoder beside `encoder_attention_mask`.
+    """
+
+    source: Source
+    task: str
+    kind: Kind
+    architecture: str
+    model_type: str
+    model: str
+    opset: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    parameters: int
+    context_length: int
+    vocabulary: int
+    seconds: float
+    versions: dict[str, str]
+    cache: CacheShape | None = None
+    pooling: Pooling | None = None
+    encoder: Graph | None = None
+    adapters: tuple[Adapter, ...] = ()
+    schema_version: int = SCHEMA_VERSION
+
+
+class PassRun(Record, frozen=True):
+    """What one pass did. `kept` is false where the guard found changed answers and the pass was undone.
+
+    `error` is the largest absolute difference of any output that the pass caused on the sample feeds, relative to
+    the largest absolute output (None where the pass changed nothing).
+    """
+
+    name: str
+    options: dict[str, Any]
+    modified: bool
+    kept: bool
+    nodes_before: int
+    nodes_after: int
+    seconds: float
+    error: float | None = None
+    reason: str = ""
+
+
+class Optimized(Record, frozen=True):
+    """A model lowered for one profile. `inputs` and `outputs` are the lowered graph's own."""
+
+    exported: Exported
+    profile: str
+    precision: str
+    model: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    passes: tuple[PassRun, ...]
+    op_counts: dict[str, int]
+    seconds: float
+    cache: CacheShape | None = None
+    encoder: Graph | None = None
+    schema_version: int = SCHEMA_VERSION

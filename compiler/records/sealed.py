@@ -1,0 +1,63 @@
+"""What a bundle says about itself."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from compiler.records.base import SCHEMA_VERSION, Record
+from compiler.records.engine import EngineOptions, Placement
+from compiler.records.model import Adapter, CacheShape, Graph, Kind, PassRun, Pooling, Source, Tensor
+from compiler.records.proof import Checked, Machine, Measured
+
+
+class Certificate(Record, frozen=True):
+    """The verdict and everything it rests on."""
+
+    verdict: Literal["pass", "fail"]
+    reasons: tuple[str, ...]
+    source: Source
+    task: str
+    profile: str
+    precision: str
+    budget: dict[str, float]
+    created: str
+    passes: tuple[PassRun, ...]
+    placement: tuple[Placement, ...]
+    checked: Checked
+    measured: Measured | None
+    machine: Machine
+    versions: dict[str, str]
+    schema_version: int = SCHEMA_VERSION
+
+
+class FileEntry(Record, frozen=True):
+    sha256: str
+    size: int
+
+
+class Manifest(Record, frozen=True):
+    """What a bundle is: everything the runtime needs to open it, and the digest of every other file in it."""
+
+    source: Source
+    task: str
+    kind: Kind
+    architecture: str
+    model_type: str
+    profile: str
+    precision: str
+    engine: str
+    engine_version: str
+    model: str
+    options: EngineOptions
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    context_length: int
+    vocabulary: int
+    parameters: int
+    versions: dict[str, str]
+    files: dict[str, FileEntry]
+    cache: CacheShape | None = None
+    pooling: Pooling | None = None
+    encoder: Graph | None = None
+    adapters: tuple[Adapter, ...] = ()
+    schema_version: int = SCHEMA_VERSION
