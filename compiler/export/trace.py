@@ -10,7 +10,7 @@ import torch
 
 from compiler.checkpoint.quiet import quiet
 from compiler.errors import ExportError
-from compiler.export import attention
+from compiler.export import attention, experts
 from compiler.export.graph_inputs import Signature
 from compiler.export.whole import whole_operators
 
@@ -26,6 +26,7 @@ def trace(model: Any, signature: Signature, context_length: int) -> ir.Model:
     """
     attention.register()
     model.set_attn_implementation(attention.NAME)
+    experts.register(model)
     try:
         with quiet(), torch.no_grad(), whole_operators(model):
             program = _export(signature, context_length)
