@@ -100,9 +100,18 @@ class Profile(Record, frozen=True):
     encoder: Recipe
     decoder: Recipe
     threads: Count = 0
+    encoder_decoder: Recipe | None = msgspec.field(default=None, name="encoder-decoder")
 
     def recipe(self, kind: Kind) -> Recipe:
-        return self.encoder if kind == "encoder" else self.decoder
+        """What is done to models of this kind. Raises ProfileError when the profile does not say."""
+        recipes = {"encoder": self.encoder, "decoder": self.decoder, "encoder-decoder": self.encoder_decoder}
+        if (recipe := recipes[kind]) is None:
+            raise ProfileError(
+                f"profile {self.name} has no recipe for encoder-decoders",
+                expected="a table [encoder-decoder] with precision, passes, precisions and budget",
+                action="add one; `compile profiles show cpu-x86-avx2` prints an example",
+            )
+        return recipe
 
 
 class Problem(Record, frozen=True):

@@ -10,6 +10,7 @@ import importlib.util
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import UnionType
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -17,6 +18,8 @@ import msgspec
 from compiler.errors import did_you_mean
 from compiler.machine import ARCHITECTURES, FEATURES
 from compiler.profile import PassChoice, Problem, Profile, read
+
+KINDS = ("encoder", "decoder", "encoder-decoder")
 
 
 class Mistake(NamedTuple):
@@ -58,10 +61,12 @@ def profile_schema() -> dict[str, Any]:
 
 def _walk(expected: Any, value: Any, path: str) -> Iterator[Mistake]:
     """Mistakes of `value` (at `path`) against a type."""
+    if get_origin(expected) is UnionType:  # what may be left out
+        expected = next(part for part in get_args(expected) if part is not type(None))
     if expected is PassChoice:
         yield from _walk_pass(value, path)
     elif isinstance(expected, type) and issubclass(expected, msgspec.Struct):
-        fields = {field.name: Field(field.type, field.required) for field in msgspec.structs.fields(expected)}
+        fields = {field.encode_name: Field(field.type, field.required) for field in msgspec.structs.fields(expected)}
         yield from _walk_table(fields, value, path, "key")
     elif get_origin(expected) is tuple and isinstance(value, list):
         for index, item in enumerate(value):
@@ -120,7 +125,7 @@ def _names(data: dict[str, Any]) -> Iterator[Mistake]:
         if isinstance(features := requires.get("features"), list):
             for index, feature in enumerate(features):
                 yield from _known(f"requires.features[{index}]", feature, FEATURES, "CPU feature")
-    for kind in ("encoder", "decoder"):
+    for kind in KINDS:
         recipe = data.get(kind)
         if isinstance(recipe, dict) and isinstance(precisions := recipe.get("precisions"), dict):
             yield from _known(f"{kind}.precision", recipe.get("precision"), precisions, "precision")

@@ -41,19 +41,30 @@ def pooling(folder: Path) -> Pooling:
 
 
 def context_length(folder: Path, config: Any) -> int:
-    """Most tokens the model takes: positions in its config, less those that padding reserves (RoBERTa)."""
-    limit = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 0
+    """Most tokens the model takes: positions in its config, less those that padding reserves (RoBERTa).
+
+    A model whose positions are relative (XLNet, BLOOM, T5) has no such limit; its tokenizer's counts then, or else
+    `UNLIMITED`.
+    """
+    stated = (getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "seq_length"))
+    limit = next((found for found in stated if found), None)
     if not limit:
-        raise CheckpointError(
-            f"{folder}: the configuration states no maximum length", expected="max_position_embeddings"
-        )
+        return _tokenizer_length(folder) or UNLIMITED
     offset = config.pad_token_id + 1 if config.model_type in OFFSET_POSITIONS else 0
     return int(limit) - offset
 
 
+UNLIMITED = 2048  # tokens, where neither the model nor its tokenizer states a limit
+LONGEST = 1 << 20  # a tokenizer without a limit states an astronomic one
 OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert"}
 
 
 def _declared_length(folder: Path) -> int | None:
     path = folder / "sentence_bert_config.json"
     return json.loads(path.read_bytes()).get("max_seq_length") if path.exists() else None
+
+
+def _tokenizer_length(folder: Path) -> int | None:
+    path = folder / "tokenizer_config.json"
+    length = json.loads(path.read_bytes()).get("model_max_length") if path.exists() else None
+    return int(length) if length and length < LONGEST else None

@@ -11,18 +11,22 @@ import json
 import platform
 import shutil
 import time
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import onnx_ir as ir
 
 from compiler import records
 from compiler.checkpoint import Checkpoint, load_model, load_tokenizer
 from compiler.checkpoint.pooling import context_length, pooling
 from compiler.errors import CheckpointError
 from compiler.export import portable
-from compiler.export.graph_inputs import signature
+from compiler.export.encoder_decoder import signatures
+from compiler.export.graph_inputs import Signature, signature
 from compiler.export.trace import trace
-from compiler.records import Exported, Tensor
+from compiler.records import Exported, Graph, Tensor
 from compiler.tasks import TASKS
 
 RECORD = "exported.json"
@@ -39,21 +43,28 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
     started = time.perf_counter()
     model: Any = load_model(checkpoint.folder, checkpoint.task)
     vocabulary = _carry_text_files(checkpoint, model, out)
-    traced = signature(model, checkpoint.task)
     length = context_length(checkpoint.folder, model.config)
-    graph = trace(model, traced, length)
-    portable.tidy(graph, traced)
-    portable.save(graph, out)
+    kind = TASKS[checkpoint.task].kind
+    encoder: Graph | None = None
+    name = portable.MODEL
+    if kind == "encoder-decoder":
+        reading, traced = signatures(model)
+        graph = _write(model, reading, length, out, portable.ENCODER)
+        encoder = Graph(model=portable.ENCODER, inputs=_tensors(graph.inputs), outputs=_tensors(graph.outputs))
+        name = portable.DECODER
+    else:
+        traced = signature(model, checkpoint.task)
+    graph = _write(model, traced, length, out, name)
     exported = Exported(
         source=checkpoint.source,
         task=checkpoint.task,
-        kind=TASKS[checkpoint.task].kind,
+        kind=kind,
         architecture=type(model).__name__,
         model_type=model.config.model_type,
-        model=portable.MODEL,
+        model=name,
         opset=graph.opset_imports[""],
-        inputs=tuple(_tensor(value) for value in graph.graph.inputs),
-        outputs=tuple(_tensor(value) for value in graph.graph.outputs),
+        inputs=_tensors(graph.inputs),
+        outputs=_tensors(graph.outputs),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         context_length=length,
         vocabulary=vocabulary,
@@ -61,9 +72,17 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
         versions=versions(),
         cache=traced.cache,
         pooling=pooling(checkpoint.folder) if checkpoint.task == "feature-extraction" else None,
+        encoder=encoder,
     )
     records.save(exported, out / RECORD)
     return exported
+
+
+def _write(model: Any, traced: Signature, length: int, out: Path, name: str) -> ir.Graph:
+    graph = trace(model, traced, length)
+    portable.tidy(graph, traced)
+    portable.save(graph, out, name)
+    return graph.graph
 
 
 def versions() -> dict[str, str]:
@@ -103,6 +122,10 @@ def _carry_text_files(checkpoint: Checkpoint, model: Any, out: Path) -> int:
         json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
     return len(tokenizer)
+
+
+def _tensors(values: Iterable[Any]) -> tuple[Tensor, ...]:
+    return tuple(map(_tensor, values))
 
 
 def _tensor(value: Any) -> Tensor:

@@ -24,6 +24,7 @@ def attention(  # noqa: PLR0917 - the signature is transformers'
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
     softcap: float | None = None,
+    position_bias: torch.Tensor | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Emit ONNX `Attention` (opset 23).
@@ -32,10 +33,13 @@ def attention(  # noqa: PLR0917 - the signature is transformers'
         query: (batch, heads, sequence, head_dim).
         key, value: (batch, kv_heads, total, head_dim), the cache included.
         attention_mask: (batch, 1, sequence, total) bool, True where a key may be seen.
+        position_bias: (1, heads, sequence, total), added to the scores.
 
     Returns:
         (batch, sequence, heads, head_dim), and None for the weights.
     """
+    if position_bias is not None:
+        attention_mask = _masked_bias(position_bias, attention_mask, query.shape[0])
     inputs = [query, key, value]
     if attention_mask is not None:
         inputs.append(attention_mask)
@@ -53,6 +57,13 @@ def attention(  # noqa: PLR0917 - the signature is transformers'
         version=OPSET,
     )
     return output.transpose(1, 2), None
+
+
+def _masked_bias(bias: torch.Tensor, mask: torch.Tensor | None, batch: int) -> torch.Tensor:
+    """The bias where a key may be seen, the lowest number elsewhere; (batch, heads, sequence, total)."""
+    if mask is None:
+        return bias.expand(batch, -1, -1, -1)
+    return torch.where(mask, bias, torch.finfo(bias.dtype).min)
 
 
 def mask(

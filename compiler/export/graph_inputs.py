@@ -12,7 +12,11 @@ from transformers import DynamicCache
 from compiler.records import CacheShape
 from compiler.tasks import TASKS
 
-BATCH, SEQUENCE, PAST = 2, 3, 4
+BATCH, CHOICES, SEQUENCE, PAST = 2, 3, 5, 4
+
+PERMUTED = "perm_mask"  # an argument of permutation language models
+
+Dims = tuple[int | str, ...]
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Signature:
     """Names of the graph's inputs and outputs with their dims, and sample inputs in the same order."""
 
     module: torch.nn.Module
-    inputs: dict[str, tuple[int | str, ...]]
+    inputs: dict[str, Dims]
     outputs: tuple[str, ...]
     samples: tuple[torch.Tensor, ...]
     cache: CacheShape | None
@@ -32,9 +36,13 @@ class Encoder(torch.nn.Module):
     def __init__(self, model: torch.nn.Module, names: tuple[str, ...], outputs: tuple[str, ...]) -> None:
         super().__init__()
         self.model, self.names, self.outputs = model, names, outputs
+        self.float_mask = PERMUTED in inspect.signature(model.forward).parameters  # these subtract it from 1.0
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        answer = self.model(**dict(zip(self.names, tensors, strict=True)))
+        named = dict(zip(self.names, tensors, strict=True))
+        if self.float_mask:
+            named["attention_mask"] = named["attention_mask"].to(torch.float32)
+        answer = self.model(**named)
         return tuple(answer[name] for name in self.outputs)
 
 
@@ -53,48 +61,120 @@ class Decoder(torch.nn.Module):
         return (answer.logits, *present)
 
 
+class Permutation(torch.nn.Module):
+    """A permutation language model (XLNet): a text, padded on the left, to the logits (batch, 1, vocabulary) after it.
+
+    As in transformers' own generation, a position is appended that no other one sees, and what stands there is asked.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+        input_ids, attention_mask = tensors
+        asked = torch.zeros_like(input_ids[:, :1])
+        ids = torch.cat([input_ids, asked], dim=1)
+        mask = torch.cat([attention_mask, asked + 1], dim=1)
+        batch, length = ids.shape
+        last = (torch.arange(length, device=ids.device) == length - 1).to(torch.float32)[None, None]
+        logits: torch.Tensor = self.model(
+            ids,
+            attention_mask=mask.to(torch.float32),
+            perm_mask=last.expand(batch, length, length),
+            target_mapping=last.expand(batch, 1, length),
+            use_mems=False,
+        ).logits
+        return logits
+
+
 def signature(model: Any, task: str) -> Signature:
-    """Wrap `model` for tracing.
+    """Wrap an encoder or a decoder for tracing.
 
     Samples have unequal row lengths: on a mask of ones transformers skips the mask, and the graph would lose it.
     """
     accepted = inspect.signature(model.forward).parameters
-    decoder = TASKS[task].kind == "decoder"
-    past = PAST if decoder else 0
-    ids = torch.arange(BATCH * SEQUENCE).reshape(BATCH, SEQUENCE) % 7 + 2
-    mask = torch.ones(BATCH, past + SEQUENCE, dtype=torch.int64)
-    mask[0, :1] = 0
-    named: dict[str, tuple[torch.Tensor, tuple[int | str, ...]]] = {
-        "input_ids": (ids, ("batch", "sequence")),
-        "attention_mask": (mask, ("batch", "total_sequence" if decoder else "sequence")),
-    }
-    if decoder and "position_ids" in accepted:
-        positions = torch.arange(past, past + SEQUENCE).expand(BATCH, SEQUENCE).contiguous()
-        named["position_ids"] = (positions, ("batch", "sequence"))
-    if not decoder and "token_type_ids" in accepted and getattr(model.config, "type_vocab_size", 0) > 1:
-        named["token_type_ids"] = (torch.zeros_like(ids), ("batch", "sequence"))
+    if TASKS[task].kind == "encoder":
+        return _encoder(model, task)
+    if PERMUTED in accepted:
+        return _permutation(model)
+    return _decoder(model, "position_ids" in accepted)
 
+
+def _encoder(model: Any, task: str) -> Signature:
+    choices = task == "multiple-choice"
+    shape, dims = (
+        ((BATCH, CHOICES, SEQUENCE), ("batch", "choices", "sequence"))
+        if choices
+        else ((BATCH, SEQUENCE), ("batch", "sequence"))
+    )
+    ids = sample_ids(*shape)
+    mask = torch.ones_like(ids)
+    mask[0, ..., -1:] = 0
+    samples = {"input_ids": ids, "attention_mask": mask}
+    if reads_types(model, samples):
+        samples["token_type_ids"] = torch.zeros_like(ids)
+    inputs: dict[str, Dims] = dict.fromkeys(samples, dims)
+    outputs = TASKS[task].outputs
+    return Signature(Encoder(model, tuple(samples), outputs), inputs, outputs, tuple(samples.values()), None)
+
+
+def reads_types(model: Any, samples: dict[str, torch.Tensor]) -> bool:
+    """Whether `token_type_ids` of 1 change the answers, and 0 is what a model assumes that is given none."""
+    if "token_type_ids" not in inspect.signature(model.forward).parameters:
+        return False
+    zeros = torch.zeros_like(samples["input_ids"])
+    mixed = zeros.clone()
+    mixed[..., 1:3] = 1
+    try:
+        with torch.inference_mode():
+            without, first, second = (model(**samples, **types)[0] for types in (
+                {}, {"token_type_ids": zeros}, {"token_type_ids": mixed},
+            ))  # fmt: skip
+    except Exception:  # noqa: BLE001 - it knows one type only, or cannot run at all, which tracing will explain
+        return False
+    return torch.allclose(without, first, atol=1e-5) and not torch.allclose(first, second, atol=1e-5)
+
+
+def _decoder(model: Any, positions: bool) -> Signature:
+    mask = torch.ones(BATCH, PAST + SEQUENCE, dtype=torch.int64)
+    mask[0, :1] = 0
+    named: dict[str, tuple[torch.Tensor, Dims]] = {
+        "input_ids": (sample_ids(BATCH, SEQUENCE), ("batch", "sequence")),
+        "attention_mask": (mask, ("batch", "total_sequence")),
+    }
+    if positions:
+        numbered = torch.arange(PAST, PAST + SEQUENCE).expand(BATCH, SEQUENCE).contiguous()
+        named["position_ids"] = (numbered, ("batch", "sequence"))
     names = tuple(named)
     inputs = {name: dims for name, (_, dims) in named.items()}
     samples = [tensor for tensor, _ in named.values()]
-    if not decoder:
-        outputs = TASKS[task].outputs
-        return Signature(Encoder(model, names, outputs), inputs, outputs, tuple(samples), None)
-
-    cache = cache_shape(model.config)
-    results = ["logits"]
+    cache = cache_shape(model)
+    outputs = ["logits"]
     for layer in range(cache.layers):
         for part in ("key", "value"):
             inputs[f"past_key_values.{layer}.{part}"] = ("batch", cache.kv_heads, "past_sequence", cache.head_dim)
-            results.append(f"present.{layer}.{part}")
-            samples.append(torch.randn(BATCH, cache.kv_heads, past, cache.head_dim))
-    return Signature(Decoder(model, names), inputs, tuple(results), tuple(samples), cache)
+            outputs.append(f"present.{layer}.{part}")
+            samples.append(torch.randn(BATCH, cache.kv_heads, PAST, cache.head_dim))
+    return Signature(Decoder(model, names), inputs, tuple(outputs), tuple(samples), cache)
 
 
-def cache_shape(config: Any) -> CacheShape:
-    heads = config.num_attention_heads
-    return CacheShape(
-        layers=config.num_hidden_layers,
-        kv_heads=getattr(config, "num_key_value_heads", None) or heads,
-        head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
-    )
+def _permutation(model: Any) -> Signature:
+    mask = torch.ones(BATCH, SEQUENCE, dtype=torch.int64)
+    mask[0, :1] = 0
+    inputs: dict[str, Dims] = dict.fromkeys(("input_ids", "attention_mask"), ("batch", "sequence"))
+    cache = CacheShape(layers=0, kv_heads=0, head_dim=0, layout="none")
+    return Signature(Permutation(model), inputs, ("logits",), (sample_ids(BATCH, SEQUENCE), mask), cache)
+
+
+def sample_ids(*shape: int) -> torch.Tensor:
+    """Small token ids that no configuration reserves for padding."""
+    return torch.arange(torch.Size(shape).numel()).reshape(shape) % 7 + 3
+
+
+def cache_shape(model: Any) -> CacheShape:
+    """Read from the cache that one real call leaves behind."""
+    with torch.inference_mode():
+        layers = model(input_ids=sample_ids(1, SEQUENCE), use_cache=True).past_key_values.layers
+    _, heads, _, width = layers[0].keys.shape
+    return CacheShape(layers=len(layers), kv_heads=heads, head_dim=width)

@@ -15,6 +15,7 @@ from compiler.errors import ExportError
 from compiler.export.graph_inputs import Signature
 
 MODEL = "model.onnx"
+ENCODER, DECODER = "encoder_model.onnx", "decoder_model.onnx"
 WRAPPER = "model."
 
 
@@ -37,6 +38,7 @@ def tidy(model: ir.Model, signature: Signature) -> None:
     _store_linear_weights_transposed(model)
     common.RemoveUnusedNodesPass()(model)
     common.IdentityEliminationPass()(model)
+    common.CommonSubexpressionEliminationPass()(model)
     used = {value for node in model.graph for value in node.inputs}
     for value in [value for value in model.graph.inputs if value not in used]:
         model.graph.inputs.remove(value)
@@ -44,14 +46,14 @@ def tidy(model: ir.Model, signature: Signature) -> None:
     model.producer_version = None
 
 
-def save(model: ir.Model, folder: Path) -> Path:
-    """Write `model.onnx` and `model.onnx.data` and let the ONNX checker read them back.
+def save(model: ir.Model, folder: Path, name: str = MODEL) -> Path:
+    """Write the graph and, beside it, its weights `<name>.data`, and let the ONNX checker read them back.
 
     Raises:
         ExportError: the checker refuses the graph.
     """
-    path = folder / MODEL
-    ir.save(model, path, external_data=f"{MODEL}.data")
+    path = folder / name
+    ir.save(model, path, external_data=f"{name}.data")
     try:
         onnx.checker.check_model(str(path))
     except onnx.checker.ValidationError as error:

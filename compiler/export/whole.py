@@ -3,7 +3,8 @@
 Modeling code spells RMSNorm and rotary embedding out, each family in its own way. Within `whole_operators(model)` those
 whose formula is the standard one show up as one standard node. Which ones are is not read from their names: each is
 run on random numbers beside the standard formula and replaced only where the two agree; everything else is traced as
-it is written.
+it is written. The relative shift of Transformer-XL's attention, whose reshapes no tracer can follow for every length,
+becomes a gather in the same way.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 
 from compiler.export.attention import OPSET
+
+SHIFT = "rel_shift_bnij"
 
 Rotary = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 
@@ -26,9 +30,13 @@ def whole_operators(model: torch.nn.Module) -> Iterator[None]:
     restore: list[Callable[[], None]] = []
     try:
         for module in model.modules():
-            if type(module).__name__.endswith("RMSNorm") and (formula := _rms_norm(module)):
+            if type(module).__name__.endswith("Norm") and (formula := _rms_norm(module)):
                 module.forward = _emit_rms_norm(module, *formula)
                 restore.append(lambda module=module: delattr(module, "forward"))  # type: ignore[misc]
+        for owner in {type(module) for module in model.modules() if hasattr(module, SHIFT)}:
+            if _is_relative_shift(getattr(owner, SHIFT)):
+                restore.append(partial(setattr, owner, SHIFT, vars(owner)[SHIFT]))
+                setattr(owner, SHIFT, staticmethod(_relative_shift))
         for namespace in {sys.modules[type(module).__module__] for module in model.modules()}:
             original = getattr(namespace, "apply_rotary_pos_emb", None)
             if original is not None and _is_standard_rotary(original):
@@ -107,3 +115,15 @@ def _emit_rotary(
         for x in (query, key)
     )
     return next(rotated), next(rotated)
+
+
+def _relative_shift(x: torch.Tensor, klen: int = -1) -> torch.Tensor:
+    """Scores by distance, (batch, heads, i, distances), to scores by column (batch, heads, i, klen)."""
+    rows, columns = x.shape[2], torch.arange(klen, device=x.device)
+    index = columns[None, :] + rows - torch.arange(rows, device=x.device)[:, None]
+    return torch.gather(x, 3, index.expand(x.shape[0], x.shape[1], -1, -1))
+
+
+def _is_relative_shift(function: Callable[..., torch.Tensor]) -> bool:
+    sample = torch.randn(2, 3, 4, 9, generator=torch.Generator().manual_seed(0))
+    return torch.equal(function(sample, klen=5), _relative_shift(sample, klen=5))

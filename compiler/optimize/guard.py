@@ -117,7 +117,7 @@ class Guard:
     def _token_masks(self, feeds: Feeds) -> dict[int | str, np.ndarray]:
         """Which tokens are real, (batch, length) bool, for each dim name that counts tokens."""
         mask, ids = feeds.get("attention_mask"), feeds.get("input_ids")
-        if mask is None or ids is None:
+        if mask is None or ids is None or mask.ndim != 2:
             return {}
         length = {tensor.name: tensor.shape[1] for tensor in self._exported.inputs if len(tensor.shape) == 2}
         real = mask.astype(bool)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
@@ -18,11 +19,10 @@ from compiler.optimize.files import load, save
 from compiler.optimize.guard import Guard, Judgement
 from compiler.optimize.passes.base import Context, Feeds, Pass
 from compiler.optimize.signature import cache_shape, tensors
-from compiler.records import Exported, Optimized, PassRun
+from compiler.records import Exported, Graph, Optimized, PassRun
 
 Observer = Callable[[ir.Model, PassRun], None]
 
-MODEL = "model.onnx"
 RECORD = "optimized.json"
 
 
@@ -59,36 +59,61 @@ def optimize(
         StorageError: `out` cannot be written.
     """
     started = time.perf_counter()
-    model = load(folder / exported.model)
-    context = Context(exported=exported, calibration=calibration)
-    guard = Guard(model, exported)
     runs: list[PassRun] = []
-    for pass_ in passes:
-        step = _apply(pass_, model, context, guard)
-        if not step.run.kept and (strict or pass_.lossy):
-            raise _refused(step.run, runs, precision if pass_.lossy else None) from step.cause
-        model = step.model
-        runs.append(step.run)
-        for observe in observers:
-            observe(model, step.run)
-    save(model, out / MODEL)
+    counts: Counter[str] = Counter()
+
+    def lower(part: Exported, graph: str = "") -> ir.Model:
+        model = load(folder / part.model)
+        context = Context(exported=part, calibration=calibration)
+        guard = Guard(model, part)
+        for pass_ in passes:
+            step = _apply(pass_, model, context, guard, graph)
+            if not step.run.kept and (strict or pass_.lossy):
+                raise _refused(step.run, runs, precision if pass_.lossy else None) from step.cause
+            model = step.model
+            runs.append(step.run)
+            for observe in observers:
+                observe(model, step.run)
+        save(model, out / part.model)
+        counts.update(node.op_type for node in model.graph)
+        return model
+
+    encoder: Graph | None = None
+    if exported.encoder:
+        reading = lower(encoder_alone(exported, exported.encoder), "encoder").graph
+        encoder = Graph(model=exported.encoder.model, inputs=tensors(reading.inputs), outputs=tensors(reading.outputs))
+    model = lower(exported)
     optimized = Optimized(
         exported=exported,
         profile=profile_name,
         precision=precision,
-        model=MODEL,
+        model=exported.model,
         inputs=tensors(model.graph.inputs),
         outputs=tensors(model.graph.outputs),
         passes=tuple(runs),
-        op_counts=dict(Counter(node.op_type for node in model.graph).most_common()),
+        op_counts=dict(counts.most_common()),
         cache=cache_shape(model, exported),
+        encoder=encoder,
         seconds=time.perf_counter() - started,
     )
     records.save(optimized, out / RECORD)
     return optimized
 
 
-def _apply(pass_: Pass, model: ir.Model, context: Context, guard: Guard) -> Step:
+def encoder_alone(exported: Exported, encoder: Graph) -> Exported:
+    """An encoder-decoder's encoder as if it were a model of its own."""
+    return msgspec.structs.replace(
+        exported,
+        kind="encoder",
+        model=encoder.model,
+        inputs=encoder.inputs,
+        outputs=encoder.outputs,
+        encoder=None,
+        cache=None,
+    )
+
+
+def _apply(pass_: Pass, model: ir.Model, context: Context, guard: Guard, graph: str) -> Step:
     started = time.perf_counter()
     before = model.clone()
     modified, cause = True, None
@@ -111,6 +136,7 @@ def _apply(pass_: Pass, model: ir.Model, context: Context, guard: Guard) -> Step
         seconds=time.perf_counter() - started,
         error=judgement.error,
         reason=judgement.reason,
+        graph=graph,
     )
     return Step(result, run, cause)
 

@@ -12,19 +12,37 @@ from compiler.errors import ExportError
 from compiler.optimize.passes.base import Feeds
 from compiler.records import Exported, Kind, Tensor
 
+CHOICES, RANK = 3, 2
+ADAPTER_SCALE = 0.05
+
 
 @dataclass(frozen=True)
 class Scenario:
-    """One call: `past` tokens a row are cached, and row b brings `lengths[b]` real tokens, padded on the right."""
+    """One call: `past` tokens a row are cached, and row b brings `lengths[b]` real tokens, padded on one side.
+
+    `encoded` are the lengths of the texts that an encoder-decoder has read.
+    """
 
     past: int
     lengths: tuple[int, ...]
+    encoded: tuple[int, ...] = ()
 
 
 SCENARIOS: dict[Kind, tuple[Scenario, ...]] = {
     "encoder": (Scenario(0, (13, 6, 2)), Scenario(0, (5,))),
     "decoder": (Scenario(0, (7, 4)), Scenario(5, (1, 1)), Scenario(4, (3,))),
+    "encoder-decoder": (
+        Scenario(0, (4, 4), encoded=(9, 5)),
+        Scenario(5, (1, 1, 1), encoded=(3, 8, 6)),
+        Scenario(4, (3,), encoded=(7,)),
+    ),
 }
+
+
+def scenarios(exported: Exported) -> tuple[Scenario, ...]:
+    """Those of the kind; a decoder without a cache is never asked to go on from a past."""
+    without_past = exported.cache is not None and exported.cache.layout == "none"
+    return tuple(each for each in SCENARIOS[exported.kind] if each.past == 0 or not without_past)
 
 
 def sample_feeds(inputs: Sequence[Tensor], exported: Exported, seed: int) -> list[Feeds]:
@@ -41,32 +59,41 @@ def sample_feeds(inputs: Sequence[Tensor], exported: Exported, seed: int) -> lis
             tensor.name: _values(tensor, scenario, exported, np.random.default_rng([seed, index, _key(tensor.name)]))
             for tensor in inputs
         }
-        for index, scenario in enumerate(SCENARIOS[exported.kind])
+        for index, scenario in enumerate(scenarios(exported))
     ]
 
 
 def _values(tensor: Tensor, scenario: Scenario, exported: Exported, rng: np.random.Generator) -> np.ndarray:
-    batch, sequence, past = len(scenario.lengths), max(scenario.lengths), scenario.past
+    batch, past = len(scenario.lengths), scenario.past
+    sequence, encoded = max(scenario.lengths), max(scenario.encoded, default=0)
     lengths = np.array(scenario.lengths, dtype=np.int64)[:, None]
-    whole = np.ones((batch, past), dtype=np.int64)
+    left = exported.cache is not None and exported.cache.layout == "none"
+    columns = np.arange(sequence)
+    real = (columns >= sequence - lengths if left else columns < lengths).astype(np.int64)
+    shape = (batch, CHOICES, sequence) if len(tensor.shape) == 3 else (batch, sequence)
     match tensor.name:
         case "input_ids":
-            return rng.integers(0, exported.vocabulary, (batch, sequence))
+            return rng.integers(0, exported.vocabulary, shape)
         case "attention_mask":
-            return np.concatenate([whole, (np.arange(sequence) < lengths).astype(np.int64)], axis=1)
+            whole = np.concatenate([np.ones((batch, past), dtype=np.int64), real], axis=1)
+            return whole if len(shape) == 2 else np.repeat(whole[:, None], CHOICES, axis=1)
         case "token_type_ids":
-            return np.zeros((batch, sequence), dtype=np.int64)
+            return np.broadcast_to((columns > sequence // 2).astype(np.int64), shape).copy()
         case "position_ids":
             return np.tile(np.arange(past, past + sequence, dtype=np.int64), (batch, 1))
         case "logits_positions":
             return lengths - 1
-    if tensor.name.startswith("past_key_values.") and len(tensor.shape) == 4:
-        _, heads, _, width = tensor.shape
-        if isinstance(heads, int) and isinstance(width, int):
-            return rng.standard_normal((batch, heads, past, width)).astype(tensor.dtype)
+        case "encoder_attention_mask":
+            return (np.arange(encoded) < np.array(scenario.encoded)[:, None]).astype(np.int64)
+    sizes = {"batch": batch, "past_sequence": past, "encoder_sequence": encoded, "rank": RANK}
+    if tensor.name.startswith(("past_key_values.", "cross_key_values.", "adapter.")):
+        known = [sizes.get(dim) if isinstance(dim, str) else dim for dim in tensor.shape]
+        if (full := [size for size in known if size is not None]) == known:
+            scale = ADAPTER_SCALE if tensor.name.startswith("adapter.") else 1.0
+            return (scale * rng.standard_normal(full)).astype(tensor.dtype)
     raise ExportError(
         f'graph input "{tensor.name}" {tensor.shape} is not understood',
-        expected="input_ids, attention_mask, token_type_ids, position_ids, logits_positions or past_key_values.*",
+        expected="tokens, masks, positions, keys and values, or an adapter's matrices",
         action="export the model again; it may be a kind of model that is not supported yet",
     )
 

@@ -21,8 +21,8 @@ def tensors(values: Iterable[ir.Value]) -> tuple[Tensor, ...]:
 
 def cache_shape(model: ir.Model, exported: Exported) -> CacheShape | None:
     """The decoder's cache as this graph lays it out: GroupQueryAttention shares one buffer, all else concatenates."""
-    if exported.cache is None:
-        return None
+    if exported.cache is None or exported.cache.layout == "none":
+        return exported.cache
     shared = any(node.op_type == "GroupQueryAttention" for node in model.graph)
     cache = exported.cache
     return CacheShape(

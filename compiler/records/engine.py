@@ -9,7 +9,8 @@ class Placement(Record, frozen=True):
     """Nodes that ran with one operator, device and precision, counted, and their share of the time of one call.
 
     `provider` is the engine's word for the device code. `precision` is what the kernel computes with ("float32",
-    "int8", "int4 weights", ...), `modules` names checkpoint modules they came from (at most a few, for a person).
+    "int8", "int4 weights", ...), `modules` names checkpoint modules they came from (at most a few, for a person),
+    `graph` is "encoder" for the first of the two graphs of an encoder-decoder; each graph's shares add up to 1.
     """
 
     operator: str
@@ -18,6 +19,7 @@ class Placement(Record, frozen=True):
     count: int
     time_share: float = 0.0
     modules: tuple[str, ...] = ()
+    graph: str = ""
 
 
 class EngineOptions(Record, frozen=True):

@@ -111,7 +111,8 @@ class PassRun(Record, frozen=True):
     """What one pass did. `kept` is false where the guard found changed answers and the pass was undone.
 
     `error` is the largest absolute difference of any output that the pass caused on the sample feeds, relative to
-    the largest absolute output (None where the pass changed nothing).
+    the largest absolute output (None where the pass changed nothing). `graph` is "encoder" for the first of the two
+    graphs of an encoder-decoder.
     """
 
     name: str
@@ -123,6 +124,7 @@ class PassRun(Record, frozen=True):
     seconds: float
     error: float | None = None
     reason: str = ""
+    graph: str = ""
 
 
 class Optimized(Record, frozen=True):

@@ -14,6 +14,7 @@ from compiler.records import Manifest
 from compiler.runtime.chat import ChatTemplate
 
 TOKENIZER = "tokenizer.json"
+SPECIAL = ("bos", "eos", "pad", "unk", "cls", "mask")
 
 
 class Text:
@@ -25,6 +26,10 @@ class Text:
         ends: tokens that end an answer.
         pad: a token to fill rows with; the attention mask hides it.
         chat: the chat template, or None.
+        config: config.json.
+        settings: tokenizer_config.json.
+        special: the special tokens that these settings name, by name ("mask": "[MASK]"), and "" where one is missing.
+        limit: tokens after which an encoder's text is cut.
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
@@ -32,10 +37,13 @@ class Text:
         model, generation, settings = (
             _read(folder / f"{name}.json") for name in ("config", "generation_config", "tokenizer_config")
         )
+        self.config, self.settings = model, settings
+        declared_length = manifest.pooling and manifest.pooling.max_length
+        self.limit = min(manifest.context_length, declared_length or _length(settings) or manifest.context_length)
         if manifest.kind == "encoder":
-            declared_length = manifest.pooling and manifest.pooling.max_length
-            self.tokenizer.enable_truncation(min(manifest.context_length, declared_length or manifest.context_length))
-        special = {name: _content(settings.get(f"{name}_token")) for name in ("bos", "eos", "pad", "unk")}
+            side = "left" if settings.get("truncation_side") == "left" else "right"
+            self.tokenizer.enable_truncation(self.limit, direction=side)
+        self.special = special = {name: _content(settings.get(f"{name}_token")) for name in SPECIAL}
         ids = {name: self.tokenizer.token_to_id(token) for name, token in special.items() if token}
         declared = [generation, model, {f"{name}_token_id": token for name, token in ids.items()}]
         self.bos: int | None = next(iter(_ids(declared, "bos_token_id")), None)
@@ -44,14 +52,19 @@ class Text:
         template = _chat_template(folder, settings)
         self.chat = ChatTemplate(template, special) if template else None
 
-    def encode(self, texts: Sequence[str], *, special: bool = True) -> list[Encoding]:
-        """Tokens of each text; `special` adds what the tokenizer puts around every text.
+    def encode(
+        self, texts: Sequence[str | tuple[str, str]], *, special: bool = True, offsets: bool = False
+    ) -> list[Encoding]:
+        """Tokens of each text or pair; `special` adds what the tokenizer puts around every text.
+
+        `offsets` also tells where in the text each token is, which takes longer.
 
         Raises:
             InputError: a text is not valid Unicode.
         """
+        encode = self.tokenizer.encode_batch if offsets else self.tokenizer.encode_batch_fast
         try:
-            return self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=special)
+            return encode(list(texts), add_special_tokens=special)
         except TypeError as error:
             raise InputError(
                 "a text is not valid Unicode", found="a lone surrogate", action="decode it again with errors='replace'"
@@ -90,6 +103,12 @@ def _ids(declared: Sequence[dict[str, Any]], key: str) -> tuple[int, ...]:
             case [*tokens] if tokens:
                 return tuple(tokens)
     return ()
+
+
+def _length(settings: dict[str, Any]) -> int | None:
+    """Tokens that the tokenizer was made for, or None where it declares no sensible number."""
+    length = settings.get("model_max_length")
+    return int(length) if isinstance(length, int | float) and length >= 1 else None
 
 
 def _content(token: Any) -> str:

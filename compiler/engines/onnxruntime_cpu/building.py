@@ -6,6 +6,7 @@ import shutil
 import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnxruntime
 
@@ -14,31 +15,40 @@ from compiler.engines.onnxruntime_cpu.placement import describe, read_proto
 from compiler.errors import EngineError
 from compiler.records import Built, EngineOptions, Optimized, Tensor
 
-_DIMS = {"batch": 1, "sequence": 32, "kept": 1}
-_DECODER_DIMS = {"batch": 1, "sequence": 1, "kept": 1, "past_sequence": 32, "total_sequence": 33}
+_TOKENS = 32
+_DIMS = {"batch": 1, "choices": 2, "sequence": _TOKENS, "encoder_sequence": _TOKENS, "kept": 1, "rank": 0}
+_STEP = {**_DIMS, "sequence": 1, "past_sequence": _TOKENS, "total_sequence": _TOKENS + 1}
 
 
 def build(optimized: Optimized, folder: Path, out: Path, options: EngineOptions) -> Built:
     started = time.perf_counter()
-    files = [optimized.model, *_weight_files(folder / optimized.model)]
+    files = []
+    for model in (optimized.model, *([optimized.encoder.model] if optimized.encoder else ())):
+        files += [model, *_weight_files(folder / model)]
     for file in files:
         (out / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / file, out / file)
-    model = out / optimized.model
+    placement = describe(out / optimized.model, options, sample_feeds(optimized))
+    if encoder := optimized.encoder:
+        reading = describe(
+            out / encoder.model, options, {tensor.name: _sample(tensor, _DIMS) for tensor in encoder.inputs}
+        )
+        placement += tuple(msgspec.structs.replace(row, graph="encoder") for row in reading)
     return Built(
         engine="onnxruntime-cpu",
         engine_version=str(onnxruntime.__version__),
         model=optimized.model,
         files=tuple(files),
         options=options,
-        placement=describe(model, options, sample_feeds(optimized)),
+        placement=placement,
         seconds=round(time.perf_counter() - started, 3),
     )
 
 
 def sample_feeds(optimized: Optimized) -> Feeds:
     """One small call: 32 tokens for an encoder, one more token after 32 for a decoder."""
-    dims = dict(_DECODER_DIMS if optimized.cache else _DIMS)
+    cached = optimized.cache is not None and optimized.cache.layout != "none"
+    dims = _STEP if cached else _DIMS
     return {tensor.name: _sample(tensor, dims) for tensor in optimized.inputs}
 
 
@@ -50,7 +60,7 @@ def _sample(tensor: Tensor, dims: dict[str, int]) -> np.ndarray:
             f'input "{tensor.name}": unknown dim {error}', found=str(tensor.shape), expected=", ".join(dims)
         ) from error
     match tensor.name:
-        case "attention_mask":
+        case "attention_mask" | "encoder_attention_mask":
             return np.ones(shape, tensor.dtype)
         case "position_ids":
             first = dims.get("past_sequence", 0)

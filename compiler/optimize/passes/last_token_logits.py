@@ -32,6 +32,8 @@ class LastTokenLogits(Pass):
         hidden = head.inputs[0] if head is not None else None
         if head is None or hidden is None or hidden.shape is None or len(hidden.shape) != 3:
             return False
+        if isinstance(hidden.shape[1], int):  # it answers for one position only
+            return False
         positions = ir.Value(name=INPUT, shape=ir.Shape(["batch", "kept"]), type=ir.TensorType(ir.DataType.INT64))
         model.graph.inputs.insert(_index_of_first_past(model), positions)
         axis = initializer(model, f"{INPUT}_axis", np.array([-1], np.int64))

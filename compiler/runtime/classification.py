@@ -1,0 +1,105 @@
+"""Labels for a text or a pair of texts, and texts ranked for a query."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypedDict
+
+import numpy as np
+
+from compiler.engines import Session
+from compiler.errors import InputError, did_you_mean
+from compiler.records import Manifest
+from compiler.runtime.encoding import Encoder, Pair, as_texts
+from compiler.runtime.scores import labels, sigmoid, softmax
+from compiler.runtime.text import Text
+
+TASK = "text-classification"
+FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "softmax": softmax,
+    "sigmoid": sigmoid,
+    "none": lambda logits: logits,
+}
+
+
+class Label(TypedDict):
+    label: str
+    score: float
+
+
+class Ranked(NamedTuple):
+    """A text of `Model.rerank` with its index in the list that was given."""
+
+    index: int
+    score: float
+    text: str
+
+
+class Classifier:
+    """Classifies with one bundle."""
+
+    def __init__(self, manifest: Manifest, text: Text) -> None:
+        self._encoder = Encoder(manifest, text, TASK)
+        self._labels = labels(manifest, text)
+        match text.config.get("problem_type"):
+            case "regression":
+                self._function = "none"
+            case "multi_label_classification":
+                self._function = "sigmoid"
+            case _:
+                self._function = "sigmoid" if len(self._labels) == 1 else "softmax"
+
+    def classify(
+        self,
+        session: Session,
+        inputs: str | Pair | Sequence[str | Pair],
+        top_k: int | None,
+        function: str | None,
+    ) -> list[Label] | list[list[Label]]:
+        """See `Model.classify`."""
+        if top_k is not None and top_k < 1:
+            raise InputError("top_k is how many labels to give", found=str(top_k), expected="1 or more, or None")
+        if function is not None and function not in FUNCTIONS:
+            raise InputError(
+                f'function "{function}" is unknown',
+                expected=", ".join(FUNCTIONS),
+                action=did_you_mean(function, FUNCTIONS),
+            )
+        single = isinstance(inputs, str | tuple)
+        each: list[Any] = [inputs] if single else list(inputs) if isinstance(inputs, Sequence) else [inputs]
+        for item in each:
+            if not isinstance(item, str) and not _is_pair(item):
+                raise InputError(
+                    "classify() takes a text, a pair, or a list of them",
+                    found=repr(item),
+                    expected='"text" or ("a", "b")',
+                )
+        answers = [self._named(scores)[:top_k] for scores in self._scores(session, each, function)]
+        return answers[0] if single else answers
+
+    def rerank(self, session: Session, query: str, texts: Sequence[str]) -> list[Ranked]:
+        """See `Model.rerank`."""
+        if not isinstance(query, str):
+            raise InputError("rerank() takes a query", found=type(query).__name__, expected="a string")
+        candidates, _ = as_texts(texts, "rerank")
+        scores = self._scores(session, [(query, text) for text in candidates], None)[:, -1].tolist()
+        ranked = [Ranked(*each) for each in zip(range(len(candidates)), scores, candidates, strict=True)]
+        return sorted(ranked, key=lambda each: -each.score)
+
+    def _scores(self, session: Session, inputs: Sequence[str | Pair], function: str | None) -> np.ndarray:
+        encodings = self._encoder.encode(inputs)
+        for index, encoding in enumerate(encodings):
+            if not encoding.ids:
+                raise InputError(f"text {index} has no tokens", found=repr(inputs[index]), expected="some text")
+        logits = np.zeros((len(inputs), len(self._labels)), np.float32)
+        for rows, _, outputs in self._encoder.run(session, encodings):
+            logits[rows] = outputs["logits"]
+        return FUNCTIONS[function or self._function](logits)
+
+    def _named(self, scores: np.ndarray) -> list[Label]:
+        pairs = zip(self._labels, scores.tolist(), strict=True)
+        return [Label(label=label, score=score) for label, score in sorted(pairs, key=lambda pair: -pair[1])]
+
+
+def _is_pair(item: object) -> bool:
+    return isinstance(item, tuple) and len(item) == 2 and all(isinstance(text, str) for text in item)

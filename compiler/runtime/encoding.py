@@ -1,0 +1,89 @@
+"""Texts through an encoder: cut, batched by length, padded, and run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from tokenizers import Encoding
+
+from compiler.engines import Feeds, Session
+from compiler.errors import UsageError
+from compiler.records import Manifest
+from compiler.runtime.batching import batches
+from compiler.runtime.text import Text
+
+BATCH_TOKENS = 512  # a batch's rows times its longest row; larger batches fall out of the CPU's caches
+
+Pair = tuple[str, str]
+
+
+class Batch(NamedTuple):
+    """What the model gave for some of the texts: `rows` are their indices.
+
+    `mask` (rows, sequence) bool marks tokens: rows are padded on the right. Arrays of `outputs` begin with (rows, ...).
+    """
+
+    rows: list[int]
+    mask: np.ndarray
+    outputs: Feeds
+
+
+class Encoder:
+    """Runs one bundle's encoder on texts.
+
+    Raises:
+        UsageError: the bundle is for another task than `task`.
+    """
+
+    def __init__(self, manifest: Manifest, text: Text, task: str) -> None:
+        if manifest.task != task:
+            raise UsageError(
+                f"this needs a bundle for {task}", found=manifest.task, action=f"build the model with --task {task}"
+            )
+        self.text = text
+        self._inputs = [(tensor.name, np.dtype(tensor.dtype), len(tensor.shape)) for tensor in manifest.inputs]
+        # A model that gives one answer a text finds the text's end by its padding token, if at all.
+        pooled = not any("sequence" in tensor.shape for tensor in manifest.outputs)
+        last = text.config.get("pad_token_id") is None or text.settings.get("padding_side") == "left"
+        self._padded = not (pooled and last)
+
+    def encode(self, texts: Sequence[str | Pair], *, offsets: bool = False) -> list[Encoding]:
+        """Tokens of each text, cut where the checkpoint cuts; `offsets` also tells where in the text they are."""
+        return self.text.encode(texts, offsets=offsets)
+
+    def run(self, session: Session, encodings: Sequence[Encoding]) -> Iterator[Batch]:
+        """All texts that have tokens, in batches, each text once; in what order is open."""
+        lengths = [len(encoding.ids) for encoding in encodings]
+        filled = [row for row, length in enumerate(lengths) if length]
+        for picked in batches([lengths[row] for row in filled], BATCH_TOKENS, padded=self._padded):
+            rows = [filled[index] for index in picked]
+            batch = [encodings[row] for row in rows]
+            counts = np.array([lengths[row] for row in rows])
+            mask = np.arange(counts.max()) < counts[:, None]
+            yield Batch(rows, mask, session.run(self._feeds(batch, mask)))
+
+    def _feeds(self, encodings: Sequence[Encoding], mask: np.ndarray) -> Feeds:
+        feeds: Feeds = {}
+        for name, dtype, rank in self._inputs:
+            match name:
+                case "input_ids":
+                    feed = _padded([encoding.ids for encoding in encodings], self.text.pad, dtype)
+                case "attention_mask":
+                    feed = mask.astype(dtype)
+                case "token_type_ids":
+                    feed = _padded([encoding.type_ids for encoding in encodings], 0, dtype)
+                case "position_ids":
+                    feed = np.tile(np.arange(mask.shape[1], dtype=dtype), (len(mask), 1))
+                case _:
+                    raise UsageError(f'text gives nothing for the input "{name}"', action="use run() with tensors")
+            feeds[name] = feed[None] if rank == 3 else feed  # (batch, choices, sequence): all are one row's choices
+        return feeds
+
+
+def _padded(rows: Sequence[Sequence[int]], fill: int, dtype: np.dtype) -> np.ndarray:
+    padded = np.full((len(rows), max(map(len, rows))), fill, dtype)
+    for row, values in enumerate(rows):
+        padded[row, : len(values)] = values
+    return padded
