@@ -43,6 +43,8 @@ PREFERENCE: tuple[str, ...] = (
     "cpu-arm64-dotprod",
 )
 
+KINDS = ("encoder", "decoder", "encoder-decoder")
+
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
@@ -206,7 +208,7 @@ def read(path: Path) -> dict[str, Any]:
 def normalized(data: Mapping[str, Any]) -> dict[str, Any]:
     """The profile with every pass written as name and options. Only for data without mistakes."""
     result = dict(data)
-    for kind in ("encoder", "decoder"):
+    for kind in [kind for kind in KINDS if kind in result]:
         recipe = dict(result[kind])
         recipe["passes"] = [_choice(entry) for entry in recipe["passes"]]
         recipe["precisions"] = {

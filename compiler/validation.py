@@ -17,9 +17,7 @@ import msgspec
 
 from compiler.errors import did_you_mean
 from compiler.machine import ARCHITECTURES, FEATURES
-from compiler.profile import PassChoice, Problem, Profile, read
-
-KINDS = ("encoder", "decoder", "encoder-decoder")
+from compiler.profile import KINDS, PassChoice, Problem, Profile, read
 
 
 class Mistake(NamedTuple):

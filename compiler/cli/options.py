@@ -143,5 +143,5 @@ def _recipes(name: str) -> list[dict[str, Any]]:
         raw = profile.read(profile.find(name))
     except (OSError, ValueError, ProfileError):
         return []
-    recipes = (raw.get(kind) for kind in ("encoder", "decoder", "encoder-decoder"))
+    recipes = (raw.get(kind) for kind in profile.KINDS)
     return [recipe for recipe in recipes if isinstance(recipe, dict) and isinstance(recipe.get("precisions"), dict)]
