@@ -6,12 +6,15 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compiler.checkpoint.heads import tasks_of
 from compiler.checkpoint.quiet import quiet
 from compiler.errors import CheckpointError, UsageError
 from compiler.tasks import TASKS
 
 if TYPE_CHECKING:
     import torch
+
+LABELLED = ("text-classification", "token-classification")
 
 
 def load_model(folder: Path, task: str, dtype: str = "float32") -> torch.nn.Module:
@@ -29,6 +32,12 @@ def load_model(folder: Path, task: str, dtype: str = "float32") -> torch.nn.Modu
     import torch
     import transformers
 
+    if task not in (offered := tasks_of(folder)):
+        raise UsageError(
+            f'{folder}: this model has no head for "{task}"',
+            expected=", ".join(offered),
+            action="choose one of these with --task",
+        )
     loader = getattr(transformers, TASKS[task].auto_class)
     try:
         with quiet():
@@ -39,17 +48,11 @@ def load_model(folder: Path, task: str, dtype: str = "float32") -> torch.nn.Modu
                 trust_remote_code=False,
                 use_safetensors=True,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # refused below, with the sizes
             )
-    except ValueError as error:
-        if "Unrecognized configuration class" not in str(error):
-            raise CheckpointError(f"{folder}: the weights cannot be loaded", found=_first_line(error)) from error
-        raise UsageError(
-            f'{folder}: this model has no head for "{task}"',
-            expected=", ".join(tasks_of(folder)),
-            action="choose one of these with --task",
-        ) from error
-    except (OSError, RuntimeError, KeyError, TypeError) as error:
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, AssertionError) as error:
         raise CheckpointError(f"{folder}: the weights cannot be loaded", found=_first_line(error)) from error
+    _require_sizes(folder, task, model, info["mismatched_keys"])
 
     # A pooler is not part of any graph we export; everything else missing would be random numbers.
     missing = sorted(name for name in info["missing_keys"] if "pooler." not in name)
@@ -57,7 +60,7 @@ def load_model(folder: Path, task: str, dtype: str = "float32") -> torch.nn.Modu
         raise CheckpointError(
             f'{folder}: no trained weights for "{task}"',
             found=f"{len(missing)} tensors missing: {', '.join(missing[:3])}",
-            action=f"choose another task with --task ({', '.join(tasks_of(folder))})",
+            action=f"choose another task with --task ({', '.join(offered)})",
         )
     for name, tensor in model.state_dict().items():
         if (
@@ -74,6 +77,35 @@ def load_model(folder: Path, task: str, dtype: str = "float32") -> torch.nn.Modu
     return model.eval()  # type: ignore[no-any-return]
 
 
+def _require_sizes(folder: Path, task: str, model: Any, mismatched: Any) -> None:
+    """Refuse weights of other sizes than the configuration's, and label names that are not those of the head's rows.
+
+    A head has as many rows as config.json has labels, so a wrong list of labels shows as a wrong head.
+    """
+    labels = model.config.id2label or {}
+    for name, stored, wanted in sorted(mismatched):
+        if wanted[0] == len(labels) != stored[0] and name.endswith((".weight", ".bias")):
+            raise CheckpointError(
+                f"{folder}: labels and head do not belong together",
+                found=f"{len(labels)} labels in config.json (id2label), {stored[0]} rows in {name}",
+                expected="one label a row",
+                action="correct id2label in config.json",
+            )
+        raise CheckpointError(
+            f"{folder}: weights and configuration do not belong together",
+            found=f"{name} is {tuple(stored)}",
+            expected=f"{tuple(wanted)}, as config.json says",
+            action="use the config.json that was saved with the weights",
+        )
+    if task in LABELLED and sorted(labels) != list(range(len(labels))):
+        raise CheckpointError(
+            f"{folder}: label ids are not those of the head's rows",
+            found=f"{sorted(labels)[:8]} in config.json (id2label)",
+            expected=f"0 to {len(labels) - 1}",
+            action="correct id2label in config.json",
+        )
+
+
 def load_tokenizer(folder: Path) -> Any:
     """The checkpoint's tokenizer (transformers). Raises CheckpointError."""
     from transformers import AutoTokenizer
@@ -83,14 +115,6 @@ def load_tokenizer(folder: Path) -> Any:
             return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the tokenizer loaders of transformers raise whatever their files provoke
         raise CheckpointError(f"{folder}: the tokenizer cannot be loaded", found=_first_line(error)) from error
-
-
-def tasks_of(folder: Path) -> list[str]:
-    """Tasks for which transformers has a class for this architecture."""
-    import transformers
-
-    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    return [name for name, row in TASKS.items() if type(config) in getattr(transformers, row.auto_class)._model_mapping]
 
 
 def resave(folder: Path, out: Path) -> Path:

@@ -143,8 +143,13 @@ class Decoding:
 
     def select(self, rows: np.ndarray) -> None:
         """See `engines.Decoding.select`."""
-        raise NotImplementedError
+        import torch
+
+        self._batch = len(rows)
+        if self._cache is not None:
+            self._cache.reorder_cache(torch.from_numpy(rows))
 
     def truncate(self, length: int) -> None:
         """See `engines.Decoding.truncate`."""
-        raise NotImplementedError
+        if self._cache is not None:
+            self._cache.crop(length)

@@ -18,6 +18,12 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w-][\w.-]*")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 WANTED = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors", "*/config.json")
 
+PIPELINES = {
+    "sentiment-analysis": "text-classification",
+    "text-ranking": "text-classification",
+    "ner": "token-classification",
+}
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -96,12 +102,13 @@ def resolve(
 
 
 def canonical_task(task: str) -> str:
-    """Our name for a task or one of Optimum's synonyms. Raises UsageError."""
-    if task in TASKS:
-        return task
+    """Our name for a task, for a pipeline of transformers or for one of Optimum's synonyms. Raises UsageError."""
+    name = task.removesuffix("-with-past")  # Optimum's for a graph with a cache, which every decoder here has
+    if name in TASKS:
+        return name
     from optimum.exporters.tasks import TasksManager
 
-    name = str(TasksManager.map_from_synonym(task))
+    name = PIPELINES.get(name) or str(TasksManager.map_from_synonym(name))
     if name not in TASKS:
         raise UsageError(
             f'task "{task}" is unknown', expected=", ".join(TASKS), action=did_you_mean(task, TASKS) or "choose one"
@@ -242,14 +249,20 @@ def _from_pickle(folder: Path, model: str, source: Source, allow_pickle: bool, c
 
 
 def _infer_task(folder: Path, config: dict[str, Any]) -> str:
+    """The task of the class that the checkpoint was saved from; the name may be one that is not in `TASKS`."""
     if (folder / "modules.json").exists():
         return "feature-extraction"
+    names = config.get("architectures") or []
+    if not names:
+        return "feature-extraction"
+    from compiler.checkpoint.heads import task_of
+
+    if found := task_of(folder, names[0]):
+        return found
     import transformers
     from optimum.exporters.tasks import TasksManager
 
-    names = config.get("architectures") or []
-    known = getattr(transformers, names[0], None) if names else None
-    if known is None:
+    if (known := getattr(transformers, names[0], None)) is None:
         return "feature-extraction"
     try:
         return str(TasksManager.infer_task_from_model(known))

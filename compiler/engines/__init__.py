@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 
 from compiler.errors import EngineUnavailableError, UsageError, did_you_mean
-from compiler.records import Built, CacheShape, EngineOptions, Optimized, Placement
+from compiler.records import Built, CacheShape, EngineOptions, Manifest, Optimized, Placement
 
 Feeds = dict[str, np.ndarray]
 
@@ -63,6 +63,38 @@ class Session(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class EncoderDecoderSession(Session, Protocol):
+    """Two graphs: `run` and `decode` are the decoder's."""
+
+    def encode(self, feeds: Feeds) -> Feeds:
+        """Read texts: `input_ids`, `attention_mask` (batch, encoder_sequence) to all cross keys and values."""
+        ...
+
+
+class Pair:
+    """The two sessions of an encoder-decoder as one."""
+
+    def __init__(self, encoder: Session, decoder: Session) -> None:
+        self._encoder, self._decoder = encoder, decoder
+
+    def encode(self, feeds: Feeds) -> Feeds:
+        """See `EncoderDecoderSession.encode`."""
+        return self._encoder.run(feeds)
+
+    def run(self, feeds: Feeds) -> Feeds:
+        """One call of the decoder."""
+        return self._decoder.run(feeds)
+
+    def decode(self, cache: CacheShape, batch: int, capacity: int, constants: Feeds | None = None) -> Decoding:
+        """See `Session.decode`."""
+        return self._decoder.decode(cache, batch, capacity, constants)
+
+    def close(self) -> None:
+        self._encoder.close()
+        self._decoder.close()
+
+
 class Engine(Protocol):
     name: str
 
@@ -103,3 +135,17 @@ def engine(name: str) -> Engine:
     if reason := module.why_unavailable():
         raise EngineUnavailableError(f'engine "{name}" is not available here', found=reason)
     return module
+
+
+def open_bundle(folder: Path, manifest: Manifest, options: EngineOptions) -> Session:
+    """All graphs of a bundle as one session; an `EncoderDecoderSession` where there are two.
+
+    Raises:
+        EngineUnavailableError: the engine is missing here.
+        EngineError: it cannot open a graph.
+    """
+    module = engine(manifest.engine)
+    session = module.open(folder / manifest.model, options)
+    if manifest.encoder is None:
+        return session
+    return Pair(module.open(folder / manifest.encoder.model, options), session)

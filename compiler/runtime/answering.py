@@ -7,8 +7,8 @@ the same words add up. A longer text is read in windows that overlap; a span's s
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
+from itertools import islice
 from typing import TypedDict
 
 import numpy as np
@@ -18,6 +18,7 @@ from compiler.engines import Session
 from compiler.errors import ContextError, InputError, UsageError
 from compiler.records import Manifest
 from compiler.runtime.encoding import Encoder
+from compiler.runtime.inputs import as_count, as_text, shown
 from compiler.runtime.scores import softmax
 from compiler.runtime.text import Text
 
@@ -39,11 +40,9 @@ class Answerer:
 
     def __init__(self, manifest: Manifest, text: Text) -> None:
         self._encoder = Encoder(manifest, text, TASK)
-        self._whole = copy.deepcopy(text.tokenizer)
-        self._whole.no_truncation()
         self._limit = min(WINDOW, text.limit)
         self._question_first = text.settings.get("padding_side") != "left"
-        self._nothing = self._whole.token_to_id(text.special["cls"])  # the token that means "no answer"
+        self._nothing = text.tokenizer.token_to_id(text.special["cls"])  # the token that means "no answer"
 
     def __call__(
         self,
@@ -66,9 +65,10 @@ class Answerer:
         for rows, _, outputs in self._encoder.run(session, windows):
             for row, *logits in zip(rows, outputs["start_logits"], outputs["end_logits"], strict=True):
                 starts, ends = (self._probabilities(windows[row], each) for each in logits)
-                for span, score in self._spans(windows[row], context, starts, ends, max_answer_length, top_k):
+                spans = self._spans(windows[row], context, starts, ends, max_answer_length)
+                for span, score in islice(spans, top_k):
                     best[span] = max(score, best.get(span, 0.0))
-                if allow_no_answer:
+                if allow_no_answer and self._nothing is not None:
                     empty = windows[row].ids.index(self._nothing)
                     nothing = min(nothing, float(starts[empty] * ends[empty]))
         answers = [Answer(score=score, start=i, end=j, answer=context[i:j]) for (i, j), score in best.items()]
@@ -77,8 +77,9 @@ class Answerer:
         return sorted(answers, key=lambda answer: (-answer["score"], answer["start"], answer["end"]))[:top_k]
 
     def _windows(self, question: str, context: str, stride: int) -> list[Encoding]:
-        asked, told = self._encoder.text.encode([question, context], special=False, offsets=True, tokenizer=self._whole)
-        room = self._limit - len(asked.ids) - self._whole.num_special_tokens_to_add(True)
+        text = self._encoder.text
+        asked, told = text.encode([question, context], special=False, offsets=True, cut=False)
+        room = self._limit - len(asked.ids) - text.whole.num_special_tokens_to_add(True)
         if room < 1:
             raise ContextError(
                 "the question leaves no room for the text",
@@ -87,10 +88,10 @@ class Answerer:
                 action="ask a shorter question",
             )
         if not told.ids:
-            raise InputError("the text has no tokens", found=repr(context), expected="some text")
+            raise InputError("the text has no tokens", found=shown(context), expected="some text")
         told.truncate(room, stride=min(stride, room // 2))
         parts = [told, *told.overflowing]
-        return [self._whole.post_process(*((asked, part) if self._question_first else (part, asked))) for part in parts]
+        return [text.whole.post_process(*((asked, part) if self._question_first else (part, asked))) for part in parts]
 
     def _context(self, window: Encoding) -> np.ndarray:
         """Indices of the window's tokens that are the text's."""
@@ -105,31 +106,46 @@ class Answerer:
         return softmax(np.where(possible, logits, -np.inf))
 
     def _spans(
-        self, window: Encoding, context: str, starts: np.ndarray, ends: np.ndarray, longest: int, top_k: int
+        self, window: Encoding, context: str, starts: np.ndarray, ends: np.ndarray, longest: int
     ) -> Iterator[tuple[tuple[int, int], float]]:
-        """The likeliest spans of words as (start, end) in the text, with their scores."""
+        """Spans of words as (start, end) in the text, with their scores, likeliest first."""
         tokens = self._context(window)
-        offsets = [window.offsets[token] for token in tokens]
+        words, bounds = _words(window, context, tokens)
         joint = np.triu(np.outer(starts[tokens], ends[tokens]))
         joint -= np.triu(joint, longest)
-        words = [window.word_ids[token] for token in tokens]
-        firsts = [
-            index
-            for index, (start, _) in enumerate(offsets)
-            if not index or words[index] != words[index - 1] or any(map(str.isspace, context[start - 1 : start + 1]))
-        ]
-        scores = np.add.reduceat(np.add.reduceat(joint, firsts, axis=0), firsts, axis=1)
-        lasts = [*(index - 1 for index in firsts[1:]), len(offsets) - 1]
-        for flat in np.argsort(-scores, axis=None, kind="stable")[:top_k].tolist():
-            first, last = divmod(flat, len(firsts))
-            if scores[first, last] > 0:
-                yield (offsets[firsts[first]][0], offsets[lasts[last]][1]), float(scores[first, last])
+        scores = np.add.reduceat(np.add.reduceat(joint, words, axis=0), words, axis=1)
+        for place in np.argsort(-scores, axis=None, kind="stable").tolist():
+            first, last = divmod(place, len(words))
+            if scores[first, last] <= 0:
+                return
+            yield (bounds[first][0], bounds[last][1]), float(scores[first, last])
+
+
+def _words(window: Encoding, context: str, tokens: np.ndarray) -> tuple[list[int], list[tuple[int, int]]]:
+    """Where words begin among the `tokens`, and each word's (start, end) in the text.
+
+    A space also begins a word: some tokenizers take a whole text for one.
+    """
+    ids = [window.word_ids[token] for token in tokens]
+    offsets = [window.offsets[token] for token in tokens]
+    firsts = [
+        place
+        for place, (start, _) in enumerate(offsets)
+        if not place or ids[place] != ids[place - 1] or _spaced(context[max(start - 1, 0) : start + 1])
+    ]
+    return firsts, [
+        (offsets[first][0], offsets[following - 1][1])
+        for first, following in zip(firsts, [*firsts[1:], len(offsets)], strict=True)
+    ]
+
+
+def _spaced(text: str) -> bool:
+    return any(map(str.isspace, text))
 
 
 def _refuse(question: object, context: object, **counts: int) -> None:
     for name, text in (("question", question), ("context", context)):
-        if not isinstance(text, str) or not text.strip():
-            raise InputError(f"answer() takes a {name}", found=repr(text), expected="a text that is not empty")
+        if not as_text(text, name).strip():
+            raise InputError(f"{name} is empty", expected="some text")
     for name, count in counts.items():
-        if count < 1:
-            raise InputError(f"{name} counts", found=str(count), expected="1 or more")
+        as_count(count, name)

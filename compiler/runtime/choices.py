@@ -10,7 +10,8 @@ import numpy as np
 from compiler.engines import Session
 from compiler.errors import InputError
 from compiler.records import Manifest
-from compiler.runtime.encoding import Encoder, as_texts
+from compiler.runtime.encoding import Encoder
+from compiler.runtime.inputs import as_list, as_text, shown
 from compiler.runtime.scores import softmax
 from compiler.runtime.text import Text
 
@@ -33,18 +34,17 @@ class Chooser:
 
     def __call__(self, session: Session, prompt: str, choices: Sequence[str]) -> Choice:
         """See `Model.choose`."""
-        if not isinstance(prompt, str):
-            raise InputError("choose() takes a prompt", found=type(prompt).__name__, expected="a string")
-        candidates, single = as_texts(choices, "choose")
-        if single or not candidates:
-            raise InputError("choose() takes a list of choices", found=repr(choices), expected="one or more texts")
+        as_text(prompt, "prompt")
+        candidates = as_list(choices, "choose()")
+        if not candidates:
+            raise InputError("nothing to choose from", found="[]", expected="one or more choices")
         encodings = self._encoder.encode([(prompt, choice) for choice in candidates])
         logits = np.full(len(candidates), -np.inf, np.float32)
         for rows, _, outputs in self._encoder.run(session, encodings):
             logits[rows] = outputs["logits"][0]
         if np.isneginf(logits).any():
             raise InputError(
-                "a choice has no tokens", found=repr(candidates[int(logits.argmin())]), expected="some text"
+                "a choice has no tokens", found=shown(candidates[int(logits.argmin())]), expected="some text"
             )
         best = int(logits.argmax())
         return Choice(index=best, choice=candidates[best], probabilities=softmax(logits).tolist())

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 
 from compiler.engines import Session
 from compiler.errors import InputError, did_you_mean
 from compiler.records import Manifest
-from compiler.runtime.encoding import Encoder, Pair, as_texts
+from compiler.runtime.encoding import Encoder, Pair
+from compiler.runtime.inputs import as_count, as_list, as_text, shown
 from compiler.runtime.scores import labels, sigmoid, softmax
 from compiler.runtime.text import Text
 
@@ -27,8 +28,8 @@ class Label(TypedDict):
     score: float
 
 
-class Ranked(NamedTuple):
-    """A text of `Model.rerank` with its index in the list that was given."""
+class Ranked(TypedDict):
+    """A text and its index in the list that was given."""
 
     index: int
     score: float
@@ -57,8 +58,8 @@ class Classifier:
         function: str | None,
     ) -> list[Label] | list[list[Label]]:
         """See `Model.classify`."""
-        if top_k is not None and top_k < 1:
-            raise InputError("top_k is how many labels to give", found=str(top_k), expected="1 or more, or None")
+        if top_k is not None:
+            as_count(top_k, "top_k")
         if function is not None and function not in FUNCTIONS:
             raise InputError(
                 f'function "{function}" is unknown',
@@ -71,7 +72,7 @@ class Classifier:
             if not isinstance(item, str) and not _is_pair(item):
                 raise InputError(
                     "classify() takes a text, a pair, or a list of them",
-                    found=repr(item),
+                    found=shown(item),
                     expected='"text" or ("a", "b")',
                 )
         answers = [self._named(scores)[:top_k] for scores in self._scores(session, each, function)]
@@ -79,18 +80,17 @@ class Classifier:
 
     def rerank(self, session: Session, query: str, texts: Sequence[str]) -> list[Ranked]:
         """See `Model.rerank`."""
-        if not isinstance(query, str):
-            raise InputError("rerank() takes a query", found=type(query).__name__, expected="a string")
-        candidates, _ = as_texts(texts, "rerank")
+        as_text(query, "query")
+        candidates = as_list(texts, "rerank()")
         scores = self._scores(session, [(query, text) for text in candidates], None)[:, -1].tolist()
-        ranked = [Ranked(*each) for each in zip(range(len(candidates)), scores, candidates, strict=True)]
-        return sorted(ranked, key=lambda each: -each.score)
+        best = sorted(range(len(candidates)), key=lambda index: -scores[index])
+        return [Ranked(index=index, score=scores[index], text=candidates[index]) for index in best]
 
     def _scores(self, session: Session, inputs: Sequence[str | Pair], function: str | None) -> np.ndarray:
         encodings = self._encoder.encode(inputs)
         for index, encoding in enumerate(encodings):
             if not encoding.ids:
-                raise InputError(f"text {index} has no tokens", found=repr(inputs[index]), expected="some text")
+                raise InputError(f"text {index} has no tokens", found=shown(inputs[index]), expected="some text")
         logits = np.zeros((len(inputs), len(self._labels)), np.float32)
         for rows, _, outputs in self._encoder.run(session, encodings):
             logits[rows] = outputs["logits"]

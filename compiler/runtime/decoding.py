@@ -11,21 +11,35 @@ from compiler.engines import Decoding
 Choose = Callable[[np.ndarray], int]
 
 
+def padded(prompts: Sequence[Sequence[int]], pad: int) -> np.ndarray:
+    """(batch, longest) int64, filled up on the right."""
+    tokens = np.full((len(prompts), max(map(len, prompts))), pad, np.int64)
+    for row, prompt in enumerate(prompts):
+        tokens[row, : len(prompt)] = prompt
+    return tokens
+
+
 class Rows:
     """Prompts of unequal length that grow together, one token a step, until each one is finished.
 
-    A finished row stays in the batch, its length unchanged: what is computed for it is never looked at.
+    A finished row leaves the batch before the next step.
+
+    Args:
+        prompts: tokens that the decoding does not hold yet, at least one a row.
+        held: how many tokens it holds already, for each row; None is an empty cache.
 
     Attributes:
         active: (batch,) bool, rows that still grow.
     """
 
-    def __init__(self, decoding: Decoding, prompts: Sequence[Sequence[int]], pad: int) -> None:
+    def __init__(
+        self, decoding: Decoding, prompts: Sequence[Sequence[int]], pad: int, held: Sequence[int] | None = None
+    ) -> None:
         self._decoding = decoding
+        self._tokens = padded(prompts, pad)
         self._lengths = np.array([len(prompt) for prompt in prompts], np.int64)
-        self._tokens = np.full((len(prompts), int(self._lengths.max())), pad, np.int64)
-        for row, prompt in enumerate(prompts):
-            self._tokens[row, : len(prompt)] = prompt
+        if held is not None:
+            self._lengths += np.array(held, np.int64)
         self.active = np.ones(len(prompts), np.bool_)
 
     def finish(self, row: int) -> None:
@@ -37,11 +51,14 @@ class Rows:
         Args:
             choose: for each row, logits (vocabulary,) float32 -> token.
         """
+        order = np.arange(len(self.active))  # which row each line of the decoding is
         while self.active.any():
+            if not (kept := self.active[order]).all():
+                lines = np.flatnonzero(kept)
+                self._decoding.select(lines)
+                order, self._lengths, self._tokens = order[lines], self._lengths[lines], self._tokens[lines]
             logits = self._decoding.step(self._tokens, self._lengths)
-            chosen = {row: choose[row](logits[row]) for row in np.flatnonzero(self.active).tolist()}
+            chosen = {row: choose[row](logits[line]) for line, row in enumerate(order.tolist())}
             yield chosen
-            self._tokens = np.zeros((len(self.active), 1), np.int64)
-            for row, token in chosen.items():
-                self._tokens[row] = token
-            self._lengths = self._lengths + self.active
+            self._tokens = np.array([[chosen[row]] for row in order.tolist()], np.int64)
+            self._lengths = self._lengths + 1

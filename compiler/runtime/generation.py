@@ -3,123 +3,216 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
-from compiler.engines import Session
-from compiler.errors import ContextError, InputError, UsageError
+import numpy as np
+
+from compiler.engines import Decoding, Feeds, Session
+from compiler.errors import InputError
 from compiler.records import Manifest
 from compiler.runtime.batching import batches
+from compiler.runtime.beams import Search, search
 from compiler.runtime.chat import Message
 from compiler.runtime.decoding import Rows
+from compiler.runtime.options import Options, resolve
 from compiler.runtime.pieces import Pieces
-from compiler.runtime.sampling import Sampler, Sampling
+from compiler.runtime.sampling import Sampler
+from compiler.runtime.starts import Prompt, Start, starts_of
 from compiler.runtime.text import Text
 
 CACHE_TOKENS = 8192  # rows times capacity of one batch: the memory that many prompts at once may take
-Prompt = str | Sequence[Message]
 Prompts = list[str] | list[list[Message]]
 
 
-class _Row(NamedTuple):
-    """One prompt (tokens) on its way to an answer of at most `limit` tokens."""
+class Generated(NamedTuple):
+    """An answer with what it rests on.
 
-    prompt: list[int]
-    limit: int
-    choose: Sampler
-    text: Pieces
+    Attributes:
+        text: without what ended it.
+        tokens: all that were chosen, the one that ended the answer included.
+        logprobs: (tokens,) float32, the log-probability the model gave each of them, before any setting changed it.
+        score: their sum; of a beam search, the score by which this answer won.
+        finish: why it ended.
+        logits: (tokens, vocabulary) float32, where they were asked for; a beam search keeps none.
+    """
 
-    @property
-    def capacity(self) -> int:
-        return len(self.prompt) + self.limit
+    text: str
+    tokens: tuple[int, ...]
+    logprobs: np.ndarray
+    score: float
+    finish: Literal["end", "stop", "length", "cancelled"]
+    logits: np.ndarray | None = None
+
+
+class Answer:
+    """One answer as it grows, of at most `limit` tokens after `prompt`."""
+
+    def __init__(self, prompt: Sequence[int], limit: int, options: Options, row: int, text: Text) -> None:
+        self.limit = limit
+        self.tokens: list[int] = []
+        self.logprobs: list[float] = []
+        self.logits: list[np.ndarray] = []
+        self.finish: Literal["end", "stop", "length", "cancelled"] | None = None
+        self._text = text
+        self._options = options
+        self._history = list(prompt)
+        self._sampler = Sampler(options.sampling, row)
+        self._pieces = Pieces(text.tokenizer, prompt, options.stops)
+
+    def choose(self, logits: np.ndarray) -> int:
+        """A token for logits (vocabulary,) float32."""
+        rules = self._options.rules
+        scores = logits
+        if rules.active:
+            scores = rules(logits, self._history, len(self.tokens), self.limit)
+        token = self._sampler(scores)
+        if self._options.details:
+            shifted = logits - logits.max()
+            self.logprobs.append(float(shifted[token] - np.log(np.exp(shifted).sum())))
+        if self._options.details == "logits":
+            self.logits.append(logits.copy())
+        return token
+
+    def add(self, token: int) -> str:
+        """Take the token; gives the text that is certain now. `finish` says whether the answer is over."""
+        self.tokens.append(token)
+        self._history.append(token)
+        ended = token in self._text.ends
+        piece = "" if ended else self._pieces.add(token)
+        if ended:
+            self.finish = "end"
+        elif self._pieces.stopped:
+            self.finish = "stop"
+        elif len(self.tokens) == self.limit:
+            self.finish = "length"
+        elif self._options.cancelled:
+            self.finish = "cancelled"
+        return piece + (self._pieces.end() if self.finish else "")
 
 
 class Generator:
-    """Generates with one bundle's decoder."""
+    """Generates with one bundle."""
 
     def __init__(self, manifest: Manifest, text: Text) -> None:
-        if manifest.cache is None:
-            raise UsageError(
-                f"this bundle does not generate text: it is for {manifest.task}", action="build it for text-generation"
-            )
-        self._cache = manifest.cache
+        self._starts = starts_of(manifest, text)
         self._context = manifest.context_length
         self._text = text
 
+    def options(self, arguments: Mapping[str, Any]) -> Options:
+        """Raises InputError for an argument that does not fit."""
+        return resolve(arguments, self._text.generation, self._text.ends, defaults=self._starts.declared)
+
     def __call__(
-        self,
-        session: Session,
-        prompt: Prompt | Prompts,
-        sampling: Sampling,
-        *,
-        max_new_tokens: int,
-        stop: str | Sequence[str] | None,
-        stream: bool,
-    ) -> str | list[str] | Iterator[str]:
+        self, session: Session, prompt: Prompt | Prompts, options: Options, *, stream: bool, constants: Feeds
+    ) -> str | list[str] | Generated | list[Generated] | Iterator[str]:
         """See `Model.generate`. All arguments are checked before the first token, also when streaming."""
-        stops = _stops(stop)
-        if not isinstance(max_new_tokens, int) or isinstance(max_new_tokens, bool) or max_new_tokens < 1:
-            raise InputError("max_new_tokens is out of range", found=repr(max_new_tokens), expected="1 or more")
         single = _is_single(prompt)
         if stream and not single:
             raise InputError("only a single prompt can be streamed", found="a list of prompts", expected="one prompt")
-        prompts = [self._tokens(each) for each in cast("list[Prompt]", [prompt] if single else prompt)]
-        if not prompts:
-            return []
-        rows = [
-            _Row(
-                prompt=tokens,
-                limit=min(max_new_tokens, self._context - len(tokens)),
-                choose=Sampler(sampling, index),
-                text=Pieces(self._text.tokenizer, tokens, stops),
-            )
-            for index, tokens in enumerate(prompts)
-        ]
-        if stream:
-            return (piece for _, piece in self._pieces(session, rows))
-        answers = [""] * len(rows)
-        for batch in batches([row.capacity for row in rows], CACHE_TOKENS):
-            for index, piece in self._pieces(session, [rows[index] for index in batch]):
-                answers[batch[index]] += piece
-        return answers[0] if single else answers
-
-    def _pieces(self, session: Session, rows: list[_Row]) -> Iterator[tuple[int, str]]:
-        """Pieces of text, none of them empty, with the index of their row."""
-        decoding = session.decode(self._cache, len(rows), max(row.capacity for row in rows))
-        growing = Rows(decoding, [row.prompt for row in rows], self._text.pad)
-        for count, chosen in enumerate(growing.steps([row.choose for row in rows]), start=1):
-            for index, token in chosen.items():
-                row = rows[index]
-                ended = token in self._text.ends
-                piece = "" if ended else row.text.add(token)
-                if ended or row.text.stopped or count == row.limit:
-                    growing.finish(index)
-                    piece += row.text.end()
-                if piece:
-                    yield index, piece
-
-    def _tokens(self, prompt: Prompt) -> list[int]:
-        if not isinstance(prompt, str):
-            encoding = self._text.encode([self._render(prompt)], special=False)[0]
-        else:
-            encoding = self._text.encode([prompt])[0]
-        tokens = encoding.ids or ([] if self._text.bos is None else [self._text.bos])
-        if not tokens:
+        if stream and (options.details or options.beams.count > 1):
             raise InputError(
-                "the prompt is empty, and this model has no token to begin a text with", expected="at least one token"
+                "only text is streamed, as it is chosen", expected="no details and no beams", action="leave out stream"
             )
-        if len(tokens) >= self._context:
-            raise ContextError(
-                "the prompt leaves no room for an answer in the model's context",
-                found=f"{len(tokens)} tokens",
-                expected=f"at most {self._context - 1} of {self._context}",
-                action="shorten the prompt",
-            )
-        return tokens
+        prompts = cast("list[Prompt]", [prompt] if single else prompt)
+        starts = [self._starts.read(each) for each in prompts]
+        if stream:
+            return (piece for _, piece in self._grow(session, starts, [self._answer(starts[0], options, 0)], constants))
+        found: list[Generated] = [_EMPTY] * len(starts)
+        sizes = [(start.size + self._limit(start, options)) * options.beams.count for start in starts]
+        for rows in batches(sizes, CACHE_TOKENS):
+            make = self._searched if options.beams.count > 1 else self._chosen
+            for row, generated in zip(rows, make(session, starts, rows, options, constants), strict=True):
+                found[row] = generated
+        if not options.details:
+            texts = [each.text for each in found]
+            return texts[0] if single else texts
+        return found[0] if single else found
 
-    def _render(self, messages: Sequence[Message]) -> str:
-        if self._text.chat is None:
-            raise UsageError("this bundle has no chat template", action="give the prompt as text")
-        return self._text.chat(messages)
+    def pieces(self, decoding: Decoding, answer: Answer, new: Sequence[int], held: int) -> Iterator[str]:
+        """The answer after `held` tokens that the decoding has and `new` ones that it has not, piece by piece."""
+        rows = Rows(decoding, [new], self._text.pad, [held])
+        return (piece for _, piece in _grown(rows, [answer]))
+
+    def _limit(self, start: Start, options: Options) -> int:
+        return min(options.max_new_tokens, self._context - len(start.prompt))
+
+    def _answer(self, start: Start, options: Options, row: int) -> Answer:
+        return Answer(start.prompt, self._limit(start, options), options, row, self._text)
+
+    def _open(self, session: Session, starts: Sequence[Start], limits: Sequence[int], constants: Feeds) -> Decoding:
+        capacity = max(len(start.prompt) + limit for start, limit in zip(starts, limits, strict=True))
+        return self._starts.open(session, starts, capacity, constants)
+
+    def _grow(
+        self, session: Session, starts: Sequence[Start], answers: Sequence[Answer], constants: Feeds
+    ) -> Iterator[tuple[int, str]]:
+        decoding = self._open(session, starts, [answer.limit for answer in answers], constants)
+        return _grown(Rows(decoding, [start.prompt for start in starts], self._text.pad), answers)
+
+    def _chosen(
+        self, session: Session, starts: Sequence[Start], rows: Sequence[int], options: Options, constants: Feeds
+    ) -> list[Generated]:
+        """Greedy or drawn."""
+        answers = [self._answer(starts[row], options, row) for row in rows]
+        texts = [""] * len(rows)
+        for index, piece in self._grow(session, [starts[row] for row in rows], answers, constants):
+            texts[index] += piece
+        return [
+            Generated(
+                text=text,
+                tokens=tuple(answer.tokens),
+                logprobs=np.array(answer.logprobs, np.float32),
+                score=float(sum(answer.logprobs)),
+                finish=answer.finish or "cancelled",
+                logits=np.stack(answer.logits) if answer.logits else None,
+            )
+            for text, answer in zip(texts, answers, strict=True)
+        ]
+
+    def _searched(
+        self, session: Session, starts: Sequence[Start], rows: Sequence[int], options: Options, constants: Feeds
+    ) -> list[Generated]:
+        """By beam search."""
+        chosen = [starts[row] for row in rows]
+        limits = [self._limit(start, options) for start in chosen]
+        searches = [
+            Search(start.prompt, limit, options.beams, options.rules)
+            for start, limit in zip(chosen, limits, strict=True)
+        ]
+        search(self._open(session, chosen, limits, constants), searches, self._text.pad, lambda: options.cancelled)
+        found = []
+        for each in searches:
+            best = each.best()
+            ended = bool(best.tokens) and best.tokens[-1] in self._text.ends
+            pieces = Pieces(self._text.tokenizer, each.prompt, options.stops)
+            text = ""
+            for token in best.tokens[: len(best.tokens) - ended]:
+                text += "" if pieces.stopped else pieces.add(token)
+            finish: Literal["end", "stop", "length", "cancelled"] = "end" if ended else "length"
+            found.append(
+                Generated(
+                    text=text + pieces.end(),
+                    tokens=tuple(best.tokens),
+                    logprobs=np.array(best.logprobs, np.float32),
+                    score=best.score,
+                    finish="stop" if pieces.stopped else finish if each.over else "cancelled",
+                )
+            )
+        return found
+
+
+_EMPTY = Generated("", (), np.zeros(0, np.float32), 0.0, "length")
+
+
+def _grown(rows: Rows, answers: Sequence[Answer]) -> Iterator[tuple[int, str]]:
+    """Pieces of text, none of them empty, with the index of their answer."""
+    for chosen in rows.steps([answer.choose for answer in answers]):
+        for index, token in chosen.items():
+            piece = answers[index].add(token)
+            if answers[index].finish:
+                rows.finish(index)
+            if piece:
+                yield index, piece
 
 
 def _is_single(prompt: Prompt | Prompts) -> bool:
@@ -130,17 +223,9 @@ def _is_single(prompt: Prompt | Prompts) -> bool:
         raise InputError(
             "the prompt has a wrong type", found=type(prompt).__name__, expected="a text, chat messages, or a list"
         )
-    chats = [isinstance(each, Mapping) for each in prompt]
-    if any(chats):
+    if any(isinstance(each, Mapping) for each in prompt):
         return True
     for index, each in enumerate(prompt):
         if not isinstance(each, str) and not (isinstance(each, list | tuple) and each):
             raise InputError(f"prompt {index} is no prompt", found=repr(each), expected="a text or chat messages")
     return False
-
-
-def _stops(stop: str | Sequence[str] | None) -> list[str]:
-    stops = [stop] if isinstance(stop, str) else list(stop or ())
-    if not all(isinstance(each, str) and each for each in stops):
-        raise InputError("stop texts", found=repr(stop), expected="a text that is not empty, or a list of them")
-    return stops

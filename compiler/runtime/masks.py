@@ -13,7 +13,8 @@ from tokenizers import models
 from compiler.engines import Session
 from compiler.errors import InputError, UsageError
 from compiler.records import Manifest
-from compiler.runtime.encoding import Encoder, as_texts
+from compiler.runtime.encoding import Encoder
+from compiler.runtime.inputs import as_count, as_texts, shown
 from compiler.runtime.scores import softmax
 from compiler.runtime.text import Text
 
@@ -54,10 +55,9 @@ class MaskFiller:
         self, session: Session, texts: str | Sequence[str], top_k: int, targets: str | Sequence[str] | None
     ) -> Fillings | list[Fillings]:
         """See `Model.fill_mask`."""
-        if top_k < 1:
-            raise InputError("top_k is how many tokens to give", found=str(top_k), expected="1 or more")
-        among = None if targets is None else self._targets(as_texts(targets, "fill_mask")[0])
-        inputs, single = as_texts(texts, "fill_mask")
+        as_count(top_k, "top_k")
+        among = None if targets is None else self._targets(as_texts(targets, "targets")[0])
+        inputs, single = as_texts(texts, "fill_mask()")
         encodings = self._encoder.encode(inputs)
         ids = [np.array(encoding.ids) for encoding in encodings]
         for text, tokens in zip(inputs, ids, strict=True):
@@ -65,7 +65,7 @@ class MaskFiller:
                 cut = self._token in text
                 raise InputError(
                     "the mask lies behind the end of the model's context" if cut else "the text has no mask token",
-                    found=repr(text if len(text) < 80 else f"{text[:80]}..."),
+                    found=shown(text),
                     expected=f"{self._token} within the first {self._encoder.text.limit} tokens"
                     if cut
                     else self._token,
@@ -112,7 +112,7 @@ class MaskFiller:
             if token is None:
                 ids = self._encoder.text.encode([word], special=False)[0].ids
                 if not ids:
-                    raise InputError("a target has no tokens", found=repr(word), expected="a word")
+                    raise InputError("a target has no tokens", found=shown(word), expected="a word")
                 token = ids[0]
                 warnings.warn(
                     f'"{word}" is not one token of the model; "{self._tokenizer.id_to_token(token)}" stands for it',

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, TypedDict, Unpack, overload
+from typing import Any, Literal, Unpack, overload
 
 import msgspec
 import numpy as np
 
 from compiler import bundle, records
-from compiler.engines import Session, engine
+from compiler.engines import Session, open_bundle
 from compiler.errors import UsageError
 from compiler.records import Certificate, Manifest
-from compiler.runtime.embedding import Embedder
+from compiler.runtime.conversation import Conversation
 from compiler.runtime.feeds import FeedCheck
-from compiler.runtime.generation import Generator, Prompt, Prompts
-from compiler.runtime.sampling import Sampling
+from compiler.runtime.generation import Generator, Prompts
+from compiler.runtime.options import Arguments
+from compiler.runtime.starts import Prompt
 from compiler.runtime.text import Text
+from compiler.runtime.understanding import Understanding
 
 
 class UnverifiedWarning(UserWarning):
@@ -45,24 +47,14 @@ def load(path: str | Path, *, verify: bool = True, threads: int | None = None) -
         warnings.warn(f"{folder} is loaded without checking its digests", UnverifiedWarning, stacklevel=2)
     manifest = bundle.verify(folder) if verify else bundle.read(folder)
     options = manifest.options if threads is None else msgspec.structs.replace(manifest.options, threads=threads)
-    return Model(folder, manifest, engine(manifest.engine).open(folder / manifest.model, options))
+    return Model(folder, manifest, open_bundle(folder, manifest, options))
 
 
-class _Options(TypedDict, total=False):
-    """Arguments of `Model.generate` that do not decide what it returns."""
-
-    max_new_tokens: int
-    temperature: float
-    top_p: float
-    top_k: int
-    seed: int | None
-    stop: str | Sequence[str] | None
-
-
-class Model:
+class Model(Understanding):
     """A bundle in memory, safe to use from several threads at once. Close it, or use it in a `with` block."""
 
     def __init__(self, folder: Path, manifest: Manifest, session: Session) -> None:
+        super().__init__()
         self.folder = folder
         self.manifest = manifest
         self._open: Session | None = session
@@ -86,57 +78,28 @@ class Model:
         """
         return self._session.run(self._feeds(feeds))
 
-    def embed(self, texts: Sequence[str], *, normalize: bool | None = None) -> np.ndarray:
-        """One vector a text, (texts, hidden) float32, in the order given.
-
-        Long texts are cut where the checkpoint cuts them, at the latest at its context. Calls are batched by length.
-
-        Args:
-            texts: any number of texts; zero give (0, hidden).
-            normalize: scale vectors to length 1. None does what the checkpoint declares.
-
-        Raises:
-            InputError: not a list of strings.
-            UsageError: the bundle has no token vectors to pool.
-        """
-        session = self._session
-        return self._embedder(session, texts, normalize)
+    @overload
+    def generate(self, prompt: Prompt, *, stream: Literal[True], **arguments: Unpack[Arguments]) -> Iterator[str]: ...
 
     @overload
-    def generate(self, prompt: Prompt, *, stream: Literal[True], **options: Unpack[_Options]) -> Iterator[str]: ...
+    def generate(self, prompt: Prompt, *, stream: Literal[False] = ..., **arguments: Unpack[Arguments]) -> str: ...
 
     @overload
-    def generate(self, prompt: Prompt, *, stream: Literal[False] = ..., **options: Unpack[_Options]) -> str: ...
-
-    @overload
-    def generate(self, prompt: Prompts, *, stream: Literal[False] = ..., **options: Unpack[_Options]) -> list[str]: ...
-
     def generate(
-        self,
-        prompt: Prompt | Prompts,
-        *,
-        max_new_tokens: int = 256,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        seed: int | None = None,
-        stop: str | Sequence[str] | None = None,
-        stream: bool = False,
-    ) -> str | list[str] | Iterator[str]:
-        """The text that follows a prompt.
+        self, prompt: Prompts, *, stream: Literal[False] = ..., **arguments: Unpack[Arguments]
+    ) -> list[str]: ...
+
+    def generate(self, prompt: Any, *, stream: bool = False, **arguments: Unpack[Arguments]) -> Any:
+        """The text that follows a prompt, or that an encoder-decoder makes of it.
 
         Args:
             prompt: a text, chat messages (`{"role": "user", "content": "..."}`, ...), or a list of either.
-            max_new_tokens: at most so many tokens; an answer also ends where the model's context does.
-            temperature: 0 takes the likeliest token, otherwise tokens are drawn.
-            top_p: draw from the likeliest tokens that together have this probability.
-            top_k: draw from so many likeliest tokens; 0 is all.
-            seed: the same seed gives the same answer; row i of a list draws from (seed, i).
-            stop: an answer ends before the first of these texts.
             stream: give an iterator of pieces of text instead, for a single prompt.
+            arguments: `max_new_tokens`, `temperature`, `beams`, `stop`, ...: see `compiler.runtime.options.Arguments`.
 
         Returns:
-            str for one prompt, list[str] for a list of prompts, an iterator when streaming.
+            str for one prompt, list[str] for a list of prompts, an iterator when streaming; with `details`,
+            `Generated` in place of str.
 
         Raises:
             InputError: an argument has a wrong type or is out of range, or a prompt is empty and the model has no
@@ -145,8 +108,31 @@ class Model:
             UsageError: the bundle does not generate, or has no chat template for messages.
         """
         session = self._session
-        sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k, seed=seed)
-        return self._generator(session, prompt, sampling, max_new_tokens=max_new_tokens, stop=stop, stream=stream)
+        options = self._generator.options(arguments)
+        return self._generator(session, prompt, options, stream=stream, constants={})
+
+    def conversation(self, *, system: str | None = None) -> Conversation:
+        """A conversation that keeps its cache from message to message.
+
+        Args:
+            system: the system message, for models whose chat template has one.
+
+        Raises:
+            UsageError: the bundle is not for text-generation.
+        """
+        cache = self.manifest.cache
+        if cache is None or self.manifest.encoder is not None:
+            raise UsageError(
+                f"this bundle holds no conversation: it is for {self.manifest.task}",
+                action="build it for text-generation",
+            )
+        return Conversation(
+            self._generator,
+            self._text,
+            self.manifest.context_length,
+            lambda capacity: self._session.decode(cache, 1, capacity, {}),
+            system,
+        )
 
     def close(self) -> None:
         """Free the engine. Calls in progress finish; later ones raise UsageError."""
@@ -169,10 +155,6 @@ class Model:
     @cached_property
     def _text(self) -> Text:
         return Text(self.folder, self.manifest)
-
-    @cached_property
-    def _embedder(self) -> Embedder:
-        return Embedder(self.manifest, self._text)
 
     @cached_property
     def _generator(self) -> Generator:

@@ -6,6 +6,7 @@ from compiler.engines import Session
 from compiler.errors import InputError
 from compiler.records import Manifest
 from compiler.runtime.encoding import Encoder
+from compiler.runtime.inputs import as_text, shown
 from compiler.runtime.scores import softmax
 from compiler.runtime.text import Text
 
@@ -21,12 +22,7 @@ class NextSentence:
 
     def __call__(self, session: Session, first: str, second: str) -> float:
         """See `Model.is_next`."""
-        if not isinstance(first, str) or not isinstance(second, str):
-            raise InputError(
-                "is_next() takes two texts",
-                found=f"{type(first).__name__} and {type(second).__name__}",
-                expected="strings",
-            )
-        for _, _, outputs in self._encoder.run(session, self._encoder.encode([(first, second)])):
+        pair = (as_text(first, "the first text"), as_text(second, "the second text"))
+        for _, _, outputs in self._encoder.run(session, self._encoder.encode([pair])):
             return float(softmax(outputs["logits"][0])[IS_NEXT])
-        raise InputError("the texts have no tokens", found=repr((first, second)), expected="some text")
+        raise InputError("the texts have no tokens", found=shown(pair), expected="some text")

@@ -7,7 +7,8 @@ from typing import TypedDict
 
 from compiler.engines import Session
 from compiler.records import Manifest
-from compiler.runtime.encoding import Encoder, as_texts
+from compiler.runtime.encoding import Encoder
+from compiler.runtime.inputs import as_texts
 from compiler.runtime.scores import sigmoid
 from compiler.runtime.text import Text
 
@@ -32,7 +33,7 @@ class ReplacementDetector:
 
     def __call__(self, session: Session, texts: str | Sequence[str]) -> list[Suspect] | list[list[Suspect]]:
         """See `Model.detect_replaced`."""
-        inputs, single = as_texts(texts, "detect_replaced")
+        inputs, single = as_texts(texts, "detect_replaced()")
         encodings = self._encoder.encode(inputs, offsets=True)
         answers: list[list[Suspect]] = [[] for _ in inputs]
         for rows, _, outputs in self._encoder.run(session, encodings):

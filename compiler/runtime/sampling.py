@@ -13,18 +13,20 @@ from compiler.errors import EngineError, InputError
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are chosen. Temperature 0 is greedy; `top_k` 0 and `top_p` 1 leave nothing out."""
+    """How tokens are chosen. Temperature 0 is greedy; `top_k` 0, `top_p` 1 and `min_p` 0 leave nothing out."""
 
     temperature: float = 0.0
     top_p: float = 1.0
     top_k: int = 0
     seed: int | None = None
+    min_p: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value, valid, expected in (
             ("temperature", self.temperature, _number(self.temperature) and self.temperature >= 0, "0 or more"),
             ("top_p", self.top_p, _number(self.top_p) and 0 < self.top_p <= 1, "more than 0, at most 1"),
             ("top_k", self.top_k, _whole(self.top_k), "a whole number, 0 or more"),
+            ("min_p", self.min_p, _number(self.min_p) and 0 <= self.min_p <= 1, "0 to 1"),
             ("seed", self.seed, self.seed is None or _whole(self.seed), "a whole number, 0 or more, or None"),
         ):
             if not valid:
@@ -57,6 +59,9 @@ class Sampler:
             np.exp(weights, out=weights)
         if self._sampling.top_p < 1:
             tokens, weights = _nucleus(tokens, weights, self._sampling.top_p)
+        if self._sampling.min_p > 0:
+            kept = weights >= self._sampling.min_p * weights.max()
+            tokens, weights = tokens[kept], weights[kept]
         steps = np.cumsum(weights)
         drawn = np.searchsorted(steps, self._random.random() * steps[-1], side="right")
         return int(tokens[min(drawn, tokens.size - 1)])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ class Text:
         pad: a token to fill rows with; the attention mask hides it.
         chat: the chat template, or None.
         config: config.json.
+        generation: generation_config.json.
         settings: tokenizer_config.json.
         special: the special tokens that these settings name, by name ("mask": "[MASK]"), and "" where one is missing.
         limit: tokens after which an encoder's text is cut.
@@ -37,7 +40,7 @@ class Text:
         model, generation, settings = (
             _read(folder / f"{name}.json") for name in ("config", "generation_config", "tokenizer_config")
         )
-        self.config, self.settings = model, settings
+        self.config, self.settings, self.generation = model, settings, generation
         declared_length = manifest.pooling and manifest.pooling.max_length
         self.limit = min(manifest.context_length, declared_length or _length(settings) or manifest.context_length)
         if manifest.kind == "encoder":
@@ -53,22 +56,30 @@ class Text:
         self.chat = ChatTemplate(template, special) if template else None
 
     def encode(
-        self, texts: Sequence[str | tuple[str, str]], *, special: bool = True, offsets: bool = False
+        self, texts: Sequence[str | tuple[str, str]], *, special: bool = True, offsets: bool = False, cut: bool = True
     ) -> list[Encoding]:
         """Tokens of each text or pair; `special` adds what the tokenizer puts around every text.
 
-        `offsets` also tells where in the text each token is, which takes longer.
+        `offsets` also tells where in the text each token is, which takes longer; without `cut` nothing is cut off.
 
         Raises:
             InputError: a text is not valid Unicode.
         """
-        encode = self.tokenizer.encode_batch if offsets else self.tokenizer.encode_batch_fast
+        tokenizer = self.tokenizer if cut else self.whole
+        encode = tokenizer.encode_batch if offsets else tokenizer.encode_batch_fast
         try:
             return encode(list(texts), add_special_tokens=special)
         except TypeError as error:
             raise InputError(
                 "a text is not valid Unicode", found="a lone surrogate", action="decode it again with errors='replace'"
             ) from error
+
+    @cached_property
+    def whole(self) -> Tokenizer:
+        """The tokenizer, never cutting."""
+        whole = copy.deepcopy(self.tokenizer)
+        whole.no_truncation()
+        return whole
 
 
 def _tokenizer(folder: Path) -> Tokenizer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,11 +11,13 @@ from tokenizers import Encoding
 from compiler.engines import Session
 from compiler.errors import InputError, did_you_mean
 from compiler.records import Manifest
-from compiler.runtime.encoding import Encoder, as_texts
+from compiler.runtime.encoding import Encoder
+from compiler.runtime.inputs import as_texts
 from compiler.runtime.scores import labels, softmax
 from compiler.runtime.text import Text
 
 TASK = "token-classification"
+Entity = dict[str, Any]
 AGGREGATIONS = ("none", "simple", "first", "average", "max")
 
 
@@ -26,7 +28,7 @@ class Piece(NamedTuple):
     scores: np.ndarray
     start: int
     end: int
-    index: int
+    position: int
     continues: bool
 
 
@@ -41,7 +43,7 @@ class TokenClassifier:
 
     def __call__(
         self, session: Session, texts: str | Sequence[str], aggregation: str, ignore: Collection[str]
-    ) -> list[dict[str, Any]] | list[list[dict[str, Any]]]:
+    ) -> list[Entity] | list[list[Entity]]:
         """See `Model.classify_tokens`."""
         if aggregation not in AGGREGATIONS:
             raise InputError(
@@ -49,9 +51,9 @@ class TokenClassifier:
                 expected=", ".join(AGGREGATIONS),
                 action=did_you_mean(str(aggregation), AGGREGATIONS),
             )
-        inputs, single = as_texts(texts, "classify_tokens")
+        inputs, single = as_texts(texts, "classify_tokens()")
         encodings = self._encoder.encode(inputs, offsets=True)
-        answers: list[list[dict[str, Any]]] = [[] for _ in inputs]
+        answers: list[list[Entity]] = [[] for _ in inputs]
         for rows, _, outputs in self._encoder.run(session, encodings):
             for row, logits in zip(rows, outputs["logits"], strict=True):
                 pieces = list(self._pieces(inputs[row], encodings[row], softmax(logits)))
@@ -73,18 +75,18 @@ class TokenClassifier:
             else:
                 yield Piece(word, row, start, end, index, start > 0 and " " not in text[start - 1 : start + 1])
 
-    def _tokens(self, pieces: Sequence[Piece]) -> Iterator[dict[str, Any]]:
+    def _tokens(self, pieces: Sequence[Piece]) -> Iterator[Entity]:
         for piece in pieces:
             yield {
                 "entity": self._label(piece),
                 "score": float(piece.scores.max()),
-                "index": piece.index,
+                "index": piece.position,
                 "word": piece.word,
                 "start": piece.start,
                 "end": piece.end,
             }
 
-    def _entities(self, pieces: Sequence[Piece], aggregation: str) -> Iterator[dict[str, Any]]:
+    def _entities(self, pieces: Sequence[Piece], aggregation: str) -> Iterator[Entity]:
         if aggregation != "simple":
             words = _grouped(pieces, lambda _, piece: piece.continues)
             pieces = [self._joined(word, aggregation) for word in words]
@@ -116,7 +118,7 @@ class TokenClassifier:
         return self._labels[int(piece.scores.argmax())]
 
 
-def _grouped(pieces: Sequence[Piece], belongs: Any) -> Iterator[list[Piece]]:
+def _grouped(pieces: Sequence[Piece], belongs: Callable[[Piece, Piece], bool]) -> Iterator[list[Piece]]:
     """Runs of pieces: `belongs(last, piece)` says whether a piece goes on with the run."""
     group: list[Piece] = []
     for piece in pieces:

@@ -83,7 +83,7 @@ class Understanding:
         return self._part(Classifier).classify(self._session, text, top_k, function)
 
     def rerank(self, query: str, texts: Sequence[str]) -> list[Ranked]:
-        """The texts as (index, score, text), best first, by a model that judges pairs of query and text.
+        """The texts as {index, score, text}, best first, by a model that judges pairs of query and text.
 
         The score is what `classify` gives for the only label, or for the last of several.
         """
@@ -102,7 +102,7 @@ class Understanding:
     def classify_tokens(
         self, text: str | Sequence[str], aggregation: str = "none", *, ignore: Collection[str] = ("O",)
     ) -> list[Entity] | list[list[Entity]]:
-        """Labelled tokens {entity, score, index, word, start, end}, or entities {entity_group, score, word, start, end}.
+        """Tokens {entity, score, index, word, start, end}, or entities {entity_group, score, word, start, end}.
 
         Args:
             text: a text or a list.

@@ -13,7 +13,7 @@ import numpy as np
 from onnxruntime import OrtValue
 
 from compiler.engines import Feeds
-from compiler.errors import ContextError, EngineError
+from compiler.errors import ContextError, EngineError, InputError
 from compiler.records import CacheShape
 
 LOGITS = "logits"
@@ -32,9 +32,10 @@ class _Decoding(ABC):
         self._binding = native.io_binding()
         self._bound: dict[str, np.ndarray] = {}
         self._vocabulary = _vocabulary(native)
-        self._constants = {name: OrtValue.ortvalue_from_numpy(array) for name, array in constants.items()}
-        for name, value in self._constants.items():
-            self._binding.bind_ortvalue_input(name, value)
+        by_row = {each.name for each in native.get_inputs() if each.shape and each.shape[0] == "batch"}
+        self._by_row = {name: array for name, array in constants.items() if name in by_row}
+        for name, array in constants.items():
+            self._fix(name, array)
 
     def step(self, input_ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """See `compiler.engines.Decoding.step`.
@@ -64,11 +65,34 @@ class _Decoding(ABC):
 
     def select(self, rows: np.ndarray) -> None:
         """See `compiler.engines.Decoding.select`."""
-        raise NotImplementedError
+        self._batch = len(rows)
+        self._lengths = self._lengths[rows]
+        self._by_row = {name: array[rows] for name, array in self._by_row.items()}
+        for name, array in self._by_row.items():
+            self._fix(name, array)
+        self._select(rows)
 
     def truncate(self, length: int) -> None:
         """See `compiler.engines.Decoding.truncate`."""
-        raise NotImplementedError
+        if self._batch != 1:
+            raise InputError("only a single row can be truncated", found=f"{self._batch} rows", expected="1")
+        if not 0 <= length <= int(self._lengths[0]):
+            raise InputError("truncate", found=str(length), expected=f"0 to {int(self._lengths[0])}, what is held")
+        self._lengths[0] = length
+        self._truncate(length)
+
+    @abstractmethod
+    def _select(self, rows: np.ndarray) -> None:
+        """Bring the cache's rows into this order."""
+
+    @abstractmethod
+    def _truncate(self, length: int) -> None:
+        """Cut the cache of a single row."""
+
+    def _fix(self, name: str, array: np.ndarray) -> None:
+        """Give an input values that stay."""
+        self._bound[name] = np.ascontiguousarray(array)
+        self._binding.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(self._bound[name]))
 
     @abstractmethod
     def _mask(self, sequence: int, lengths: np.ndarray) -> np.ndarray:
@@ -88,8 +112,7 @@ class _Decoding(ABC):
         if bound is not None and bound.shape == array.shape:
             np.copyto(bound, array)
             return
-        self._bound[name] = np.array(array, np.int64, order="C")
-        self._binding.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(self._bound[name]))
+        self._fix(name, np.array(array, np.int64, order="C"))
 
     def _logits(self, kept: int) -> np.ndarray:
         """The bound output (batch, kept, vocabulary) float32."""
@@ -107,10 +130,20 @@ class SharedDecoding(_Decoding):
         super().__init__(native, cache, batch, capacity, constants)
         shape = (batch, cache.kv_heads, capacity, cache.head_dim)
         for past, present in _cache_names(cache):
-            self._bound[past] = np.zeros(shape, np.float32)
-            buffer = OrtValue.ortvalue_from_numpy(self._bound[past])
-            self._binding.bind_ortvalue_input(past, buffer)
-            self._binding.bind_ortvalue_output(present, buffer)
+            self._share(past, present, np.zeros(shape, np.float32))
+
+    def _share(self, past: str, present: str, array: np.ndarray) -> None:
+        self._bound[past] = array
+        buffer = OrtValue.ortvalue_from_numpy(array)
+        self._binding.bind_ortvalue_input(past, buffer)
+        self._binding.bind_ortvalue_output(present, buffer)
+
+    def _select(self, rows: np.ndarray) -> None:
+        for past, present in _cache_names(self._cache):
+            self._share(past, present, self._bound[past][rows])
+
+    def _truncate(self, length: int) -> None:
+        pass  # what lies behind a row's length is never read
 
     def _mask(self, sequence: int, lengths: np.ndarray) -> np.ndarray:
         prompt = not self._lengths.any()
@@ -126,9 +159,17 @@ class ConcatenatedDecoding(_Decoding):
         self._real = np.zeros((batch, 0), np.int64)
         self._present = {names: self._allocate(0) for names in _cache_names(cache)}
 
-    def _allocate(self, columns: int) -> OrtValue:
-        shape = (self._batch, self._cache.kv_heads, columns, self._cache.head_dim)
-        return OrtValue.ortvalue_from_numpy(np.empty(shape, np.float32))
+    def _allocate(self, columns: int) -> np.ndarray:
+        return np.empty((self._batch, self._cache.kv_heads, columns, self._cache.head_dim), np.float32)
+
+    def _select(self, rows: np.ndarray) -> None:
+        self._real = self._real[rows]
+        self._present = {names: array[rows] for names, array in self._present.items()}
+
+    def _truncate(self, length: int) -> None:
+        columns = np.flatnonzero(self._real[0])[:length]
+        self._real = self._real[:, columns]
+        self._present = {names: array[:, :, columns] for names, array in self._present.items()}
 
     def _mask(self, sequence: int, lengths: np.ndarray) -> np.ndarray:
         new = np.arange(sequence) < (lengths - self._lengths)[:, None]
@@ -137,10 +178,10 @@ class ConcatenatedDecoding(_Decoding):
 
     def _run(self) -> None:
         columns = self._real.shape[1]
-        for (past, present), value in self._present.items():
-            self._binding.bind_ortvalue_input(past, value)
+        for (past, present), array in self._present.items():
+            self._fix(past, array)
             self._present[past, present] = grown = self._allocate(columns)
-            self._binding.bind_ortvalue_output(present, grown)
+            self._binding.bind_ortvalue_output(present, OrtValue.ortvalue_from_numpy(grown))
         super()._run()
 
 

@@ -12,6 +12,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from compiler.engines import Decoding, Feeds
 from compiler.engines.onnxruntime_cpu.decoding import ConcatenatedDecoding, SharedDecoding
+from compiler.engines.onnxruntime_cpu.recompute import RecomputeDecoding
 from compiler.errors import EngineError
 from compiler.machine import detect
 from compiler.records import CacheShape, EngineOptions
@@ -67,6 +68,8 @@ class OnnxRuntimeSession:
         return dict(zip(self._outputs, values, strict=True))
 
     def decode(self, cache: CacheShape, batch: int, capacity: int, constants: Feeds | None = None) -> Decoding:
+        if cache.layout == "none":
+            return RecomputeDecoding(self, batch, capacity, constants or {})
         decoding = SharedDecoding if cache.layout == "shared" else ConcatenatedDecoding
         return decoding(self._native, cache, batch, capacity, constants or {})
 

@@ -1,0 +1,79 @@
+"""Which tasks an architecture has a head for, and which one a checkpoint was trained for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from compiler.checkpoint.quiet import quiet
+from compiler.errors import CheckpointError
+from compiler.tasks import TASKS
+
+DISCRIMINATOR = "replaced-token-detection"
+
+
+def tasks_of(folder: Path) -> list[str]:
+    """Tasks for which transformers has a class for the configuration in `folder`.
+
+    Raises:
+        CheckpointError: the configuration cannot be read.
+    """
+    config = _config(folder)
+    return [task for task in TASKS if any(_does(task, name, config) for name in _classes(task, config))]
+
+
+def task_of(folder: Path, architecture: str) -> str | None:
+    """The task of a class of transformers for the configuration in `folder`, or None where it has none of `TASKS`.
+
+    A model with several heads for pre-training, such as BERT's, is taken for the one that fills in words; one that
+    makes one text from another, such as BART, for that.
+    """
+    config = _config(folder)
+    found = [task for task in TASKS if architecture in _classes(task, config)]
+    known = [task for task in found if _does(task, architecture, config)]
+    if found and not known and any(_classes("fill-mask", config)):
+        return "fill-mask"
+    return min(known, key=lambda task: (TASKS[task].kind != "encoder-decoder", task == DISCRIMINATOR), default=None)
+
+
+def _config(folder: Path) -> Any:
+    import transformers
+
+    try:
+        with quiet():
+            return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        lines = str(error).strip().splitlines()
+        raise CheckpointError(
+            f"{folder}: the configuration cannot be read",
+            found=" ".join(lines)[:300] or type(error).__name__,
+            action="correct config.json, or save the checkpoint again",
+        ) from error
+
+
+def _classes(task: str, config: Any) -> Iterator[str]:
+    """Names of the classes that the task's auto class knows for this configuration."""
+    import transformers
+
+    names = getattr(transformers, TASKS[task].auto_class)._model_mapping._model_mapping.get(config.model_type, ())
+    yield from (names,) if isinstance(names, str) else names
+
+
+def _does(task: str, architecture: str, config: Any) -> bool:
+    """False for a pre-training class that does not tell replaced tokens; every other auto class names its task."""
+    return task != DISCRIMINATOR or _one_logit_a_token(architecture, config)
+
+
+def _one_logit_a_token(architecture: str, config: Any) -> bool:
+    """Whether the class gives `logits` of (batch, sequence). It is asked without weights, which takes no memory."""
+    import torch
+    import transformers
+
+    try:
+        with quiet(), torch.device("meta"), torch.no_grad():
+            model = getattr(transformers, architecture)(config)
+            logits = model(input_ids=torch.zeros(2, 3, dtype=torch.int64)).get("logits")
+    except Exception:  # noqa: BLE001 - it reads no text, or cannot run without weights
+        return False
+    return logits is not None and tuple(logits.shape) == (2, 3)

@@ -1,0 +1,140 @@
+"""Where a generation starts: what the decoder is given before its first own token.
+
+A decoder goes on from the prompt itself. The decoder of an encoder-decoder goes on from its start token, and the prompt
+is read by the encoder, whose keys and values stay the same for the whole generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from compiler.engines import Decoding, EncoderDecoderSession, Feeds, Session
+from compiler.errors import ContextError, InputError, IntegrityError, UsageError
+from compiler.records import CacheShape, Manifest
+from compiler.runtime.chat import Message
+from compiler.runtime.decoding import padded
+from compiler.runtime.text import Text
+
+Prompt = str | Sequence[Message]
+
+
+class Start(NamedTuple):
+    """One request: the decoder's first tokens, and those that the encoder reads."""
+
+    prompt: list[int]
+    source: list[int]
+
+    @property
+    def size(self) -> int:
+        return len(self.prompt) + len(self.source)
+
+
+class Starts(Protocol):
+    """Attributes: `declared` says that missing settings come from the checkpoint."""
+
+    declared: bool
+
+    def read(self, prompt: Prompt) -> Start:
+        """Raises InputError, ContextError or UsageError for a prompt that the model cannot take."""
+        ...
+
+    def open(self, session: Session, starts: Sequence[Start], capacity: int, constants: Feeds) -> Decoding: ...
+
+
+def starts_of(manifest: Manifest, text: Text) -> Starts:
+    """Raises UsageError for a bundle that does not generate."""
+    if manifest.cache is None:
+        raise UsageError(
+            f"this bundle does not generate text: it is for {manifest.task}",
+            action="build it for text-generation or text2text-generation",
+        )
+    if manifest.encoder is not None:
+        return EncoderStarts(manifest, manifest.cache, text)
+    return DecoderStarts(manifest, manifest.cache, text)
+
+
+class DecoderStarts:
+    """The prompt itself."""
+
+    declared = False
+
+    def __init__(self, manifest: Manifest, cache: CacheShape, text: Text) -> None:
+        self._context, self._cache, self._text = manifest.context_length, cache, text
+
+    def read(self, prompt: Prompt) -> Start:
+        if not isinstance(prompt, str):
+            encoding = self._text.encode([rendered(self._text, prompt)], special=False)[0]
+        else:
+            encoding = self._text.encode([prompt])[0]
+        tokens = encoding.ids or ([] if self._text.bos is None else [self._text.bos])
+        if not tokens:
+            raise InputError(
+                "the prompt is empty, and this model has no token to begin a text with", expected="at least one token"
+            )
+        require_room(len(tokens), self._context)
+        return Start(tokens, [])
+
+    def open(self, session: Session, starts: Sequence[Start], capacity: int, constants: Feeds) -> Decoding:
+        return session.decode(self._cache, len(starts), capacity, constants)
+
+
+class EncoderStarts:
+    """The start token, with the prompt in the encoder."""
+
+    declared = True
+
+    def __init__(self, manifest: Manifest, cache: CacheShape, text: Text) -> None:
+        self._context, self._cache, self._text = manifest.context_length, cache, text
+        declared = (text.generation, text.config, {"decoder_start_token_id": text.bos})
+        start = next((found for each in declared if (found := each.get("decoder_start_token_id")) is not None), None)
+        if not isinstance(start, int):
+            raise IntegrityError(
+                "the bundle does not say which token its decoder starts with", expected="decoder_start_token_id"
+            )
+        self._start = start
+        self._crossed = [tensor.name for tensor in manifest.inputs if tensor.name.startswith("cross_key_values.")]
+
+    def read(self, prompt: Prompt) -> Start:
+        if not isinstance(prompt, str):
+            raise InputError("an encoder-decoder takes texts", found="chat messages", expected="a text")
+        source = self._text.encode([prompt])[0].ids
+        if not source:
+            raise InputError("the text is empty, and the tokenizer adds nothing to it", expected="at least one token")
+        if len(source) > self._context:
+            raise ContextError(
+                "the text is longer than the model's context",
+                found=f"{len(source)} tokens",
+                expected=f"at most {self._context}",
+                action="shorten the text, or split it",
+            )
+        return Start([self._start], source)
+
+    def open(self, session: Session, starts: Sequence[Start], capacity: int, constants: Feeds) -> Decoding:
+        sources = [start.source for start in starts]
+        ids = padded(sources, self._text.pad)
+        lengths = np.array([len(source) for source in sources])
+        mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
+        assert isinstance(session, EncoderDecoderSession)
+        crossed = session.encode({"input_ids": ids, "attention_mask": mask, **constants})
+        kept = {name: crossed[name] for name in self._crossed}
+        return session.decode(self._cache, len(starts), capacity, {**constants, **kept, "encoder_attention_mask": mask})
+
+
+def require_room(tokens: int, context: int) -> None:
+    if tokens >= context:
+        raise ContextError(
+            "the prompt leaves no room for an answer in the model's context",
+            found=f"{tokens} tokens",
+            expected=f"at most {context - 1} of {context}",
+            action="shorten the prompt",
+        )
+
+
+def rendered(text: Text, messages: Sequence[Mapping[str, str]]) -> str:
+    """Chat messages as the model's own template writes them."""
+    if text.chat is None:
+        raise UsageError("this bundle has no chat template", action="give the prompt as text")
+    return text.chat(messages)

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from compiler.errors import InputError
+from compiler.runtime import load
+from tests.runtime import trained
+from tests.runtime.trained import LONG, TEXT
+
+
+def test_the_probability_is_that_of_the_first_column(tmp_path: Path) -> None:
+    import torch
+    from transformers import BertForNextSentencePrediction, BertTokenizer
+
+    saved = trained.checkpoint(tmp_path / "checkpoint", "BertForNextSentencePrediction")
+    reference = BertForNextSentencePrediction.from_pretrained(saved)
+    tokenizer = BertTokenizer.from_pretrained(saved)
+    with load(trained.built(saved, "next-sentence-prediction", tmp_path / "bundle")) as model:
+        for pair in [(TEXT, "the rain left ."), ("rain", TEXT), (LONG, TEXT)]:
+            with torch.no_grad():
+                logits = reference(**tokenizer(*pair, return_tensors="pt", truncation=True)).logits
+            assert model.is_next(*pair) == pytest.approx(logits.softmax(-1)[0, 0].item(), abs=1e-5)
+        with pytest.raises(InputError, match="the second text is a text"):
+            model.is_next("rain", ["rain"])  # type: ignore[arg-type]
