@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 EXPORTED, OPTIMIZED, BUILT, CHECKED, MEASURED = (
     f"{name}.json" for name in ("exported", "optimized", "built", "checked", "measured")
 )
+ADAPTERS = "adapters"  # the folder with the files of `Exported.adapters`
 CALIBRATION_TEXTS, CALIBRATION_TOKENS = 32, 128
 
 
@@ -48,18 +49,47 @@ def silent(_: Event) -> None:
 
 
 def run_checkpoint(
-    model: str, *, task: str | None, revision: str | None, allow_pickle: bool, progress: Progress
+    model: str,
+    *,
+    task: str | None,
+    revision: str | None,
+    allow_pickle: bool,
+    progress: Progress,
+    adapters: Sequence[str] = (),
+    adapter_base: str | None = None,
 ) -> Checkpoint:
-    from compiler.checkpoint import resolve
+    from compiler.checkpoint import adapter, resolve
 
     progress(Event("checkpoint", model))
-    return resolve(model, task=task, revision=revision, allow_pickle=allow_pickle, cache=cache_folder())
+    found = adapter.find(adapters)
+    wanted = task or adapter.task_of(found)
+    checkpoint = resolve(model, task=wanted, revision=revision, allow_pickle=allow_pickle, cache=cache_folder())
+    return adapter.attach(checkpoint, found, adapter_base, cache_folder())
+
+
+def reopen_checkpoint(manifest: Manifest, location: str | None, progress: Progress) -> Checkpoint:
+    """What a bundle was built from, adapters included; `location` is where the base is now, if it has moved."""
+    from compiler.checkpoint import adapter, resolve
+
+    source = manifest.source
+    progress(Event("checkpoint", location or source.location))
+    checkpoint = resolve(
+        location or source.location,
+        task=manifest.task,
+        revision=None if location else source.revision,
+        cache=cache_folder(),
+    )
+    kept = [f"{each.name}={each.source.location}" for each in manifest.adapters]
+    return adapter.join(
+        checkpoint, adapter.find([source.adapter.location] if source.adapter else kept), cache_folder()
+    )
 
 
 def run_export(checkpoint: Checkpoint, progress: Progress) -> tuple[Path, Exported]:
-    packages = ("torch", "transformers", "onnx", "onnx-ir", "onnxscript")
+    packages = ("torch", "transformers", "peft", "onnx", "onnx-ir", "onnxscript")
     code = ("export", "checkpoint", "records", "tasks.py")
-    name = key(checkpoint.source.digest, checkpoint.task, code=code, packages=packages)
+    apart = [(each.name, each.source.digest) for each in checkpoint.adapters]
+    name = key(checkpoint.source.digest, checkpoint.task, apart, code=code, packages=packages)
 
     def make(out: Path) -> Exported:
         from compiler.export import export
@@ -68,7 +98,9 @@ def run_export(checkpoint: Checkpoint, progress: Progress) -> tuple[Path, Export
 
     folder = cache_folder() / "export" / name
     exported = stage(folder, EXPORTED, Exported, make, _started(progress, "export", f"task {checkpoint.task}"))
-    return folder, msgspec.structs.replace(exported, source=checkpoint.source)
+    sources = {each.name: each.source for each in checkpoint.adapters}
+    adapters = tuple(msgspec.structs.replace(each, source=sources[each.name]) for each in exported.adapters)
+    return folder, msgspec.structs.replace(exported, source=checkpoint.source, adapters=adapters)
 
 
 def run_optimize(
@@ -88,14 +120,15 @@ def run_optimize(
     packages = ("onnx-ir", "onnxscript", "onnxruntime")
     code = ("optimize", "records", "corpus.py")
     name = key(origin, target.name, chosen, choices, strict, code=code, packages=packages)
-    started = _started(progress, "optimize", f"{chosen} for {target.name}", len(choices))
+    steps = len(choices) * len(_graphs(exported))
+    started = _started(progress, "optimize", f"{chosen} for {target.name}", steps)
 
     def make(out: Path) -> Optimized:
         from compiler.optimize.calibration import text_feeds
         from compiler.optimize.lower import optimize
         from compiler.optimize.passes import PASSES
 
-        done = iter(range(1, len(choices) + 1))
+        done = iter(range(1, steps + 1))
         return optimize(
             folder,
             exported,
@@ -106,7 +139,7 @@ def run_optimize(
             calibration=functools.partial(
                 text_feeds, folder / "tokenizer.json", exported, CALIBRATION_TEXTS, CALIBRATION_TOKENS, 0
             ),
-            observers=[lambda _, run: progress(Event("optimize", run.name, next(done), len(choices)))],
+            observers=[lambda _, run: progress(Event("optimize", run.name, next(done), steps))],
             strict=strict,
         )
 
@@ -124,13 +157,16 @@ def run_build(
     options = EngineOptions(threads=target.threads)
     chosen = engine(target.engine)
     code = ("engines", "records", "bundle.py")
-    name = key(optimized_in.name, target.engine, chosen.version(), options, optimized.exported.source, code=code)
+    sources = (optimized.exported.source, optimized.exported.adapters)
+    name = key(optimized_in.name, target.engine, chosen.version(), options, *sources, code=code)
 
     def make(out: Path) -> Built:
         built = chosen.build(optimized, optimized_in, out, options)
         for path in exported_in.iterdir():
-            if path.is_file() and path.name != EXPORTED and not path.name.startswith(optimized.exported.model):
+            if path.is_file() and path.name != EXPORTED and not path.name.startswith(_graphs(optimized.exported)):
                 shutil.copyfile(path, out / path.name)
+        if optimized.exported.adapters:
+            shutil.copytree(exported_in / ADAPTERS, out / ADAPTERS)
         records.save(_manifest(optimized, built), out / bundle.MANIFEST)
         return built
 
@@ -139,9 +175,9 @@ def run_build(
 
 
 def run_check(
-    folder: Path, reference: Path, budget: Budget, progress: Progress, manifest: Manifest | None = None
+    folder: Path, checkpoint: Checkpoint, budget: Budget, progress: Progress, manifest: Manifest | None = None
 ) -> Checked:
-    from compiler.engines import engine
+    from compiler.engines import open_bundle
 
     manifest = manifest or records.load(folder / bundle.MANIFEST, Manifest)
 
@@ -149,16 +185,25 @@ def run_check(
         from compiler.check import check
         from compiler.checkpoint.reference import Reference
         from compiler.corpus import evaluation_text
+        from compiler.runtime.adapters import Adapters
 
-        session = engine(manifest.engine).open(folder / manifest.model, manifest.options)
+        def reference(of: Path) -> functools.partial[Reference]:
+            return functools.partial(Reference, of, manifest.task)
+
+        choose = Adapters(folder, manifest)
+        session = open_bundle(folder, manifest, manifest.options)
         try:
             return check(
                 session,
                 manifest,
-                functools.partial(Reference, reference, manifest.task),
+                reference(checkpoint.folder),
                 evaluation_text(),
                 budget=budget,
                 tokenizer=folder / "tokenizer.json",
+                adapters={
+                    each.name: (choose(session, each.name), reference(each.joined or each.folder))
+                    for each in checkpoint.adapters
+                },
             )
         finally:
             session.close()
@@ -210,16 +255,23 @@ def run_seal(
     )
     with staging(out, bundle.MANIFEST) as folder:
         for path in built_in.iterdir():
-            if path.name not in (BUILT, bundle.MANIFEST):
+            if path.is_file() and path.name not in (BUILT, bundle.MANIFEST):
                 shutil.copyfile(path, folder / path.name)
+        if optimized.exported.adapters:
+            shutil.copytree(built_in / ADAPTERS, folder / ADAPTERS)
         records.save(made, folder / bundle.CERTIFICATE)
         (folder / "report.html").write_text(html(made), encoding="utf-8")
         bundle.seal(folder, _manifest(optimized, built))
     return made
 
 
+def _graphs(exported: Exported) -> tuple[str, ...]:
+    return (exported.model, *([exported.encoder.model] if exported.encoder else ()))
+
+
 def _manifest(optimized: Optimized, built: Built) -> Manifest:
     exported = optimized.exported
+    adapted = tuple(tensor for tensor in optimized.inputs if tensor.name.startswith("adapter."))
     return Manifest(
         source=exported.source,
         task=exported.task,
@@ -232,7 +284,8 @@ def _manifest(optimized: Optimized, built: Built) -> Manifest:
         engine_version=built.engine_version,
         model=built.model,
         options=built.options,
-        inputs=optimized.inputs,
+        inputs=tuple(tensor for tensor in optimized.inputs if tensor not in adapted),
+        adapter_inputs=adapted,
         outputs=optimized.outputs,
         context_length=exported.context_length,
         vocabulary=exported.vocabulary,

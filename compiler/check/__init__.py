@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from compiler.check.decoder import compare_decoder
 from compiler.check.encoder import compare_encoder
+from compiler.check.encoder_decoder import compare_encoder_decoder
 from compiler.check.feeds import Text
 from compiler.check.references import OpenReference
 from compiler.engines import Session
@@ -18,6 +19,8 @@ from compiler.profile import Budget
 from compiler.records import Checked, Manifest
 
 __all__ = ["check"]
+
+COMPARE = {"encoder": compare_encoder, "decoder": compare_decoder, "encoder-decoder": compare_encoder_decoder}
 
 
 def check(
@@ -28,6 +31,7 @@ def check(
     *,
     budget: Budget,
     tokenizer: Path,
+    adapters: Mapping[str, tuple[Session, OpenReference]] | None = None,
 ) -> Checked:
     """Compare an engine with PyTorch.
 
@@ -38,18 +42,25 @@ def check(
         texts: running text that no calibration has seen; a few thousand words are enough.
         budget: limits for quantized precisions, and the factor on the reference's noise for float32.
         tokenizer: the checkpoint's tokenizer.json.
+        adapters: by name, the engine with each adapter in effect, and what opens the same in PyTorch.
 
     Raises:
         InputError: the text is too short, or the graph has an input that is not made of text.
     """
     start = time.perf_counter()
-    compare = compare_decoder if manifest.kind == "decoder" else compare_encoder
-    findings, noise = compare(session, manifest, open_reference, Text(texts, tokenizer), budget)
-    reasons = tuple(finding.name for finding in findings if not finding.passed)
+    compare, text = COMPARE[manifest.kind], Text(texts, tokenizer)
+    findings, noise = compare(session, manifest, open_reference, text, budget)
+    adapted = {
+        name: tuple(compare(engine, manifest, reference, text, budget)[0])
+        for name, (engine, reference) in (adapters or {}).items()
+    }
+    reasons = [finding.name for finding in findings if not finding.passed]
+    reasons += [f"{name}: {each.name}" for name, found in adapted.items() for each in found if not each.passed]
     return Checked(
         precision=manifest.precision,
         findings=tuple(findings),
-        reasons=reasons,
+        reasons=tuple(reasons),
         noise=noise,
         seconds=time.perf_counter() - start,
+        adapters=adapted,
     )

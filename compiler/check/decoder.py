@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 
-import msgspec
 import numpy as np
 
 from compiler.check.compare import INCOMPARABLE, Scores, incomparable, max_abs_error, scores
-from compiler.check.feeds import Feeds, Text
+from compiler.check.feeds import Text
+from compiler.check.generated import cache_of, forced, greedy_findings, prefill, same_answers
 from compiler.check.limits import Limits, floor, shown
 from compiler.check.references import OpenReference, ReferenceModel
 from compiler.engines import Session
-from compiler.errors import IntegrityError
 from compiler.profile import Budget
 from compiler.records import Finding, Manifest
 
 WINDOWS, WINDOW = 6, 256  # pieces of running text, and tokens in each
 NOISE_WINDOW = 128  # tokens of the text on which the reference's noise is taken
 PROMPTS, PROMPT, NEW_TOKENS = 4, 24, 64  # greedy generation
+WITHOUT_CACHE = (2, 32)  # windows and tokens for a model that reads the whole text again for every token
 UNEQUAL, UNEQUAL_STEPS = (5, 24, 12), 8  # tokens of the prompts of one batch, and decoding steps
 
 
@@ -28,9 +28,10 @@ def compare_decoder(
 ) -> tuple[list[Finding], float]:
     """All findings, and the reference's noise as an absolute difference of the logits."""
     context = manifest.context_length
-    windows = text.windows(WINDOWS, min(WINDOW, context))
+    count, tokens = WITHOUT_CACHE if cache_of(manifest).layout == "none" else (WINDOWS, WINDOW)
+    windows = text.windows(count, min(tokens, context))
     prompts = np.stack([window[: min(PROMPT, context // 2)] for window in windows[:PROMPTS]])
-    new_tokens = min(NEW_TOKENS, context - prompts.shape[1])
+    new_tokens = min(NEW_TOKENS, tokens, context - prompts.shape[1])
 
     sample = windows[0][None, :NOISE_WINDOW]
     with closing(open_reference("float64")) as reference:
@@ -48,69 +49,16 @@ def compare_decoder(
     decoded = forced(session, manifest, list(prompts), continuation)
     if failed := incomparable(decoded, expected):
         return [*findings, failed], noise
-    findings += _greedy_findings(decoded, expected, continuation, limits)
+    findings += greedy_findings(decoded, expected, continuation, limits)
     prefilled = prefill(session, manifest, whole)[:, prompts.shape[1] - 1 :]
-    findings += _same_answers("cache", decoded, prefilled, limits)
+    findings += same_answers("cache", decoded, prefilled, limits)
 
     lengths = [min(length, prompts.shape[1]) for length in UNEQUAL]
     unequal = [window[:length] for window, length in zip(windows[0:1] * len(lengths), lengths, strict=True)]
     steps = np.stack([windows[0][length : length + UNEQUAL_STEPS] for length in lengths])
     batched = forced(session, manifest, unequal, steps)
     single = np.concatenate([forced(session, manifest, [prompt], steps[i : i + 1]) for i, prompt in enumerate(unequal)])
-    return findings + _same_answers("batch", batched, single, limits), noise
-
-
-def prefill(session: Session, manifest: Manifest, input_ids: np.ndarray) -> np.ndarray:
-    """The engine's logits at every position of equally long rows, in one call without a past.
-
-    Args:
-        input_ids: (batch, sequence) int64.
-
-    Returns:
-        (batch, sequence, vocabulary)
-    """
-    batch, sequence = input_ids.shape
-    positions = np.broadcast_to(np.arange(sequence), (batch, sequence)).copy()
-    known: Feeds = {
-        "input_ids": input_ids,
-        "attention_mask": np.ones_like(input_ids),
-        "position_ids": positions,
-        "logits_positions": positions,
-    }
-    feeds = {}
-    for tensor in manifest.inputs:
-        if tensor.name in known:
-            feeds[tensor.name] = known[tensor.name]
-        elif manifest.cache:  # the only inputs left are the past's, still empty
-            feeds[tensor.name] = np.zeros(
-                (batch, manifest.cache.kv_heads, 0, manifest.cache.head_dim), dtype=tensor.dtype
-            )
-    return session.run(feeds)["logits"]
-
-
-def forced(session: Session, manifest: Manifest, prompts: Sequence[np.ndarray], tokens: np.ndarray) -> np.ndarray:
-    """The engine's logits while it decodes step by step, given the tokens that follow.
-
-    Args:
-        prompts: one (length,) int64 a row, of any lengths.
-        tokens: (batch, steps) int64, what follows each prompt, whatever the engine would have chosen.
-
-    Returns:
-        (batch, steps, vocabulary): at step i, what the engine expects in place of tokens[:, i].
-    """
-    if manifest.cache is None:
-        raise IntegrityError("the manifest of this decoder has no cache", action="build the bundle again")
-    batch, steps = tokens.shape
-    lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int64)
-    ids = np.zeros((batch, int(lengths.max())), dtype=np.int64)
-    for row, prompt in enumerate(prompts):
-        ids[row, : len(prompt)] = prompt
-    decoding = session.decode(manifest.cache, batch, int(lengths.max()) + steps)
-    answers = [decoding.step(ids, lengths).copy()]
-    for i in range(steps - 1):
-        lengths = lengths + 1
-        answers.append(decoding.step(tokens[:, i : i + 1].copy(), lengths).copy())
-    return np.stack(answers, axis=1)
+    return findings + same_answers("batch", batched, single, limits), noise
 
 
 def _logits(reference: ReferenceModel, input_ids: np.ndarray) -> np.ndarray:
@@ -164,43 +112,4 @@ def _text_findings(
         shown("perplexity.engine", ours, count, "perplexity"),
         limits.by_budget("perplexity.ratio", ratio, count, "max_perplexity_ratio"),
         shown("perplexity.ratio.standard_error", standard_error, count, "ratio"),
-    ]
-
-
-def _greedy_findings(
-    decoded: np.ndarray, expected: np.ndarray, continuation: np.ndarray, limits: Limits
-) -> list[Finding]:
-    """The reference's own greedy tokens: how many the engine chooses too, given those before.
-
-    Until its first other choice that is what the engine would have generated by itself. Another choice that the
-    reference likes as well, within what is noise for two logits, is no difference.
-    """
-    batch, steps = continuation.shape
-    width = decoded.shape[-1]
-    score = scores(decoded.reshape(-1, width), expected.reshape(-1, width))
-    same = decoded.argmax(axis=-1) == continuation
-    gap = score.gap.reshape(batch, steps)
-    agree = same | (gap <= 2 * limits.error)
-    prefix = [int(row.argmin()) if not row.all() else steps for row in agree]
-    margins = [float(gap[i, at]) for i, at in enumerate(prefix) if at < steps]
-    agreement = limits.by_budget("greedy.agreement", float(agree.mean()), agree.size, "min_greedy_agreement")
-    if limits.precision == "float32":
-        ties = f"choices within {2 * limits.error:.1e} logits are ties"
-        agreement = msgspec.structs.replace(agreement, limit=1.0, basis=ties)
-    return [
-        agreement,
-        shown("greedy.prefix", float(np.mean(prefix)), batch, "tokens", better="higher"),
-        shown("greedy.margin", max(margins, default=0.0), len(margins), "logits"),
-    ]
-
-
-def _same_answers(name: str, one: np.ndarray, other: np.ndarray, limits: Limits) -> list[Finding]:
-    """Two ways to the same logits in one engine, (batch, steps, vocabulary) each."""
-    if failed := incomparable(one, other):
-        return [failed]
-    width = one.shape[-1]
-    kl = scores(one.reshape(-1, width), other.reshape(-1, width)).kl
-    return [
-        limits.by_noise(f"{name}.max_abs_error", max_abs_error(one, other), len(kl), unit="logits"),
-        limits.by_budget(f"{name}.kl.mean", float(kl.mean()), len(kl), "max_kl_divergence"),
     ]

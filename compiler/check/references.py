@@ -11,7 +11,15 @@ Feeds = dict[str, np.ndarray]
 
 
 class ReferenceModel(Protocol):
-    """See `checkpoint.reference.Reference` for shapes. Encoders need `run`, decoders the other two."""
+    """See `checkpoint.reference.Reference` for shapes.
+
+    Encoders need `run`, decoders `logits` and `generate`, encoder-decoders `answers`, `generate` and `start_token`.
+    """
+
+    @property
+    def start_token(self) -> int: ...
+
+    def answers(self, feeds: Feeds, decoder_input_ids: np.ndarray) -> np.ndarray: ...
 
     def run(self, feeds: Feeds) -> Feeds: ...
 

@@ -6,8 +6,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compiler.checkpoint.adapter import FOLDER as ADAPTER
+from compiler.checkpoint.adapter import WEIGHTS
 from compiler.checkpoint.heads import tasks_of
 from compiler.checkpoint.quiet import quiet
+from compiler.checkpoint.weights import shapes
 from compiler.errors import CheckpointError, UsageError
 from compiler.tasks import TASKS
 
@@ -18,10 +21,10 @@ LABELLED = ("text-classification", "token-classification")
 
 
 def load_model(folder: Path, task: str, dtype: str = "float32") -> torch.nn.Module:
-    """The model in eval mode on the CPU.
+    """The model in eval mode on the CPU, with the adapter that `folder` may hold in effect.
 
     Args:
-        folder: config.json and safetensors weights.
+        folder: config.json and safetensors weights; a folder `adapter` in it holds a PEFT adapter.
         task: a key of `tasks.TASKS`.
         dtype: "float32" or "float64".
 
@@ -52,10 +55,17 @@ def load_model(folder: Path, task: str, dtype: str = "float32") -> torch.nn.Modu
             )
     except (OSError, RuntimeError, KeyError, TypeError, ValueError, AssertionError) as error:
         raise CheckpointError(f"{folder}: the weights cannot be loaded", found=_first_line(error)) from error
-    _require_sizes(folder, task, model, info["mismatched_keys"])
+    adapter = folder / ADAPTER
+    given = shapes(adapter / WEIGHTS) if adapter.is_dir() else {}
+
+    def trained(name: str) -> bool:
+        """Whether the adapter brings these weights."""
+        return any(key.endswith(f".{name}") for key in given)
+
+    _require_sizes(folder, task, model, [each for each in info["mismatched_keys"] if not trained(each[0])])
 
     # A pooler is not part of any graph we export; everything else missing would be random numbers.
-    missing = sorted(name for name in info["missing_keys"] if "pooler." not in name)
+    missing = sorted(name for name in info["missing_keys"] if "pooler." not in name and not trained(name))
     if missing:
         raise CheckpointError(
             f'{folder}: no trained weights for "{task}"',
@@ -74,7 +84,12 @@ def load_model(folder: Path, task: str, dtype: str = "float32") -> torch.nn.Modu
                 found=f"{bad} NaN or Inf in {name} {tuple(tensor.shape)}",
                 action="this checkpoint is damaged or its training diverged; use an earlier one",
             )
-    return model.eval()  # type: ignore[no-any-return]
+    if given:
+        from compiler.checkpoint.tuned import tuned
+
+        with quiet():
+            model = tuned(model, adapter)
+    return model.to(getattr(torch, dtype)).eval()  # type: ignore[no-any-return]
 
 
 def _require_sizes(folder: Path, task: str, model: Any, mismatched: Any) -> None:

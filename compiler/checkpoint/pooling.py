@@ -47,7 +47,7 @@ def context_length(folder: Path, config: Any) -> int:
     `UNLIMITED`.
     """
     stated = (getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "seq_length"))
-    limit = next((found for found in stated if found), None)
+    limit = next((found for found in stated if found and found > 0), None)
     if not limit:
         return _tokenizer_length(folder) or UNLIMITED
     offset = config.pad_token_id + 1 if config.model_type in OFFSET_POSITIONS else 0

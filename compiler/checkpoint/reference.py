@@ -43,7 +43,17 @@ class Reference:
         self.dtype = dtype
         self._outputs = TASKS[task].outputs
         self._model: Any = load_model(folder, task, dtype)
+        if dtype == "float64":
+            for module in self._model.modules():
+                module.register_forward_pre_hook(_in_float64, with_kwargs=True)
         self._parameters = inspect.signature(self._model.forward).parameters
+        self._permuted = "perm_mask" in self._parameters and TASKS[task].kind == "decoder"
+
+    @property
+    def start_token(self) -> int:
+        """The token that an encoder-decoder's answer begins with."""
+        generation = self._model.generation_config.decoder_start_token_id
+        return int(self._model.config.decoder_start_token_id if generation is None else generation)
 
     def run(self, feeds: Feeds) -> Feeds:
         """One call of the model.
@@ -72,6 +82,10 @@ class Reference:
         """
         import torch
 
+        if self._permuted:
+            ends = range(1, input_ids.shape[1] + 1)
+            steps = [_next_logits(self._model, input_ids[:, :end], attention_mask[:, :end]) for end in ends]
+            return np.stack(steps, axis=1)
         positions = {"position_ids": torch.from_numpy(position_ids)} if "position_ids" in self._parameters else {}
         with torch.inference_mode():
             outputs = self._model(
@@ -80,6 +94,31 @@ class Reference:
                 use_cache=False,
                 **positions,
             )
+        return outputs.logits.numpy()  # type: ignore[no-any-return]
+
+    def encode(self, feeds: Feeds) -> Feeds:
+        """An encoder-decoder's reading of texts, (batch, encoder_sequence, hidden), as `decode` takes it."""
+        import torch
+
+        tensors = {name: torch.from_numpy(array) for name, array in feeds.items()}
+        with torch.inference_mode():
+            return {"encoder_hidden_states": self._model.get_encoder()(**tensors)[0].numpy()}
+
+    def answers(self, feeds: Feeds, decoder_input_ids: np.ndarray) -> np.ndarray:
+        """An encoder-decoder's logits at every position of the answer.
+
+        Args:
+            feeds: `input_ids` and `attention_mask` (batch, encoder_sequence) int64.
+            decoder_input_ids: (batch, sequence) int64.
+
+        Returns:
+            (batch, sequence, vocabulary)
+        """
+        import torch
+
+        tensors = {name: torch.from_numpy(array) for name, array in feeds.items()}
+        with torch.inference_mode():
+            outputs = self._model(**tensors, decoder_input_ids=torch.from_numpy(decoder_input_ids), use_cache=False)
         return outputs.logits.numpy()  # type: ignore[no-any-return]
 
     def generate(self, input_ids: np.ndarray, attention_mask: np.ndarray, max_new_tokens: int) -> np.ndarray:
@@ -95,18 +134,32 @@ class Reference:
         from transformers import GenerationConfig
 
         # Replaced, not overridden: what a call leaves out is filled in from the checkpoint's own settings.
-        self._model.generation_config = GenerationConfig(do_sample=False, pad_token_id=0)
+        both = self._model.config.is_encoder_decoder
+        start = self.start_token if both else None
+        self._model.generation_config = GenerationConfig(do_sample=False, pad_token_id=0, decoder_start_token_id=start)
+        options = {"use_mems": False} if self._permuted else {}
         with quiet(), torch.inference_mode():
             tokens = self._model.generate(
                 torch.from_numpy(input_ids),
                 attention_mask=torch.from_numpy(attention_mask),
                 max_new_tokens=max_new_tokens,
+                **options,
             )
-        return tokens[:, input_ids.shape[1] :].numpy()  # type: ignore[no-any-return]
+        return tokens[:, 1 if both else input_ids.shape[1] :].numpy()  # type: ignore[no-any-return]
 
-    def decode(self, cache: CacheShape | None, batch: int, capacity: int, constants: Feeds | None = None) -> Decoding:
+    def decode(
+        self, cache: CacheShape | None, batch: int, capacity: int, constants: Feeds | None = None
+    ) -> Decoding | Recomputing:
         """Start a generation with transformers' own cache, which needs no `cache` shape."""
-        return Decoding(self._model, batch, capacity, last_only="logits_to_keep" in self._parameters)
+        if self._permuted:
+            return Recomputing(self._model, batch, capacity)
+        options = {name: _torch(array) for name, array in (constants or {}).items()}
+        if "encoder_hidden_states" in options:
+            options["encoder_outputs"] = (options.pop("encoder_hidden_states"),)
+            options["attention_mask"] = options.pop("encoder_attention_mask")
+        elif "logits_to_keep" in self._parameters:
+            options["logits_to_keep"] = 1
+        return Decoding(self._model, batch, capacity, options)
 
     def close(self) -> None:
         """Give the weights back."""
@@ -116,12 +169,13 @@ class Reference:
 class Decoding:
     """An `engines.Decoding` on transformers' cache. Its rows are equally long."""
 
-    def __init__(self, model: Any, batch: int, capacity: int, *, last_only: bool) -> None:
+    def __init__(self, model: Any, batch: int, capacity: int, options: dict[str, Any]) -> None:
         self.capacity = capacity
         self._model = model
         self._batch = batch
         self._cache: Any = None
-        self._options = {"logits_to_keep": 1} if last_only else {}
+        self._options = options
+        self._tokens = "decoder_input_ids" if "encoder_outputs" in options else "input_ids"
 
     def step(self, input_ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """See `engines.Decoding.step`. Raises InputError for rows of unequal length."""
@@ -135,9 +189,8 @@ class Decoding:
                 action="decode rows of other lengths one by one",
             )
         with torch.inference_mode():
-            outputs = self._model(
-                input_ids=torch.from_numpy(input_ids), past_key_values=self._cache, use_cache=True, **self._options
-            )
+            tokens = {self._tokens: torch.from_numpy(input_ids)}
+            outputs = self._model(**tokens, past_key_values=self._cache, use_cache=True, **self._options)
         self._cache = outputs.past_key_values
         return outputs.logits[:, -1].numpy()  # type: ignore[no-any-return]
 
@@ -153,3 +206,70 @@ class Decoding:
         """See `engines.Decoding.truncate`."""
         if self._cache is not None:
             self._cache.crop(length)
+
+
+class Recomputing:
+    """An `engines.Decoding` for models without a key/value cache. Its rows are equally long."""
+
+    def __init__(self, model: Any, batch: int, capacity: int) -> None:
+        self.capacity = capacity
+        self._model = model
+        self._ids = np.zeros((batch, 0), np.int64)
+
+    def step(self, input_ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """See `engines.Decoding.step`."""
+        self._ids = np.concatenate([self._ids, input_ids], axis=1)
+        return _next_logits(self._model, self._ids, np.ones_like(self._ids))
+
+    def select(self, rows: np.ndarray) -> None:
+        """See `engines.Decoding.select`."""
+        self._ids = self._ids[rows]
+
+    def truncate(self, length: int) -> None:
+        """See `engines.Decoding.truncate`."""
+        self._ids = self._ids[:, :length]
+
+
+def _next_logits(model: Any, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
+    """What a permutation language model (XLNet) expects after a text, asked as its own `generate` asks.
+
+    Args:
+        input_ids, attention_mask: (batch, sequence) int64.
+
+    Returns:
+        (batch, vocabulary)
+    """
+    import torch
+
+    ids = torch.nn.functional.pad(torch.from_numpy(input_ids), (0, 1))
+    mask = torch.nn.functional.pad(torch.from_numpy(attention_mask), (0, 1), value=1)
+    hidden = torch.zeros(*ids.shape, ids.shape[1])
+    hidden[:, :, -1] = 1
+    target = torch.zeros(ids.shape[0], 1, ids.shape[1])
+    target[:, 0, -1] = 1
+    dtype = model.dtype
+    with torch.inference_mode():
+        outputs = model(
+            ids,
+            attention_mask=mask.to(dtype),
+            perm_mask=hidden.to(dtype),
+            target_mapping=target.to(dtype),
+            use_mems=False,
+        )
+    return outputs.logits[:, 0].numpy()  # type: ignore[no-any-return]
+
+
+def _in_float64(_: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments of a module, widened: modeling code makes some in float32, whatever the weights are in."""
+    import torch
+
+    def widened(value: Any) -> Any:
+        return value.double() if isinstance(value, torch.Tensor) and value.dtype == torch.float32 else value
+
+    return tuple(map(widened, inputs)), {name: widened(value) for name, value in named.items()}
+
+
+def _torch(array: np.ndarray) -> Any:
+    import torch
+
+    return torch.from_numpy(array)

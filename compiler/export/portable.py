@@ -88,6 +88,12 @@ def _name_dims(model: ir.Model, signature: Signature) -> None:
     for value in [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]:
         if value.shape is not None:
             value.shape = rename(value.shape)
+    past = {value.name: value for value in model.graph.inputs}
+    for value in model.graph.outputs:  # the tracer may have another expression for a length that is known by name
+        before = past.get((value.name or "").replace("present.", "past_key_values."))
+        if before is not None and before is not value and before.shape is not None:
+            dims = [dim if isinstance(dim, int) else dim.value for dim in before.shape]
+            value.shape = ir.Shape(["total_sequence" if dim == "past_sequence" else dim for dim in dims])
 
 
 def _module_path(scopes: str) -> str:

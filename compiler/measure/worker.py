@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from compiler.engines import Session, engine
+from compiler.engines import Session, engine, open_bundle
 from compiler.measure.protocol import Loaded, Round, Samples, Spec, Usage
 from compiler.measure.workloads import workloads_of
 
@@ -41,7 +41,7 @@ def open_runner(spec: Spec) -> tuple[Session, str, str]:
     if spec.runner == "engine":
         module = engine(manifest.engine)
         options = msgspec.structs.replace(manifest.options, threads=spec.threads)
-        return module.open(Path(spec.folder) / manifest.model, options), manifest.engine, module.version()
+        return open_bundle(Path(spec.folder), manifest, options), manifest.engine, module.version()
 
     from importlib.metadata import version
 
