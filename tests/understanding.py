@@ -1,9 +1,9 @@
-"""Tiny random BERTs and relatives with a WordPiece tokenizer, saved as checkpoints and built into bundles."""
+"""Tiny random encoders with a WordPiece tokenizer, one for each task, saved as checkpoints and built into bundles."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -26,8 +26,34 @@ SIZE = {
     "initializer_range": 0.4,  # far from uniform answers
     "vocab_size": len(VOCABULARY),
 }
+LABELS = {0: "calm", 1: "stormy", 2: "unknown"}
+ENTITIES = {0: "O", 1: "B-PER", 2: "I-PER", 3: "B-LOC", 4: "I-LOC", 5: "MISC"}
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    "feature-extraction": ("BertModel", {}),
+    "fill-mask": ("BertForMaskedLM", {}),
+    "text-classification": ("BertForSequenceClassification", {"num_labels": 3, "id2label": LABELS}),
+    "token-classification": ("BertForTokenClassification", {"num_labels": 6, "id2label": ENTITIES}),
+    "question-answering": ("BertForQuestionAnswering", {}),
+    "multiple-choice": ("BertForMultipleChoice", {}),
+    "next-sentence-prediction": ("BertForNextSentencePrediction", {}),
+    "replaced-token-detection": ("ElectraForPreTraining", {"config": "ElectraConfig", "embedding_size": 32}),
+}
 TEXT = "the old captain sailed from london in a storm ."
 LONG = " ".join([TEXT] * 12)
+
+
+class Case(NamedTuple):
+    """A checkpoint and its bundle in float32."""
+
+    checkpoint: Path
+    bundle: Path
+
+
+def case(folder: Path, task: str) -> Case:
+    """The case of a task, made in a new folder."""
+    model, settings = MODELS[task]
+    saved = checkpoint(folder / "checkpoint", model, **settings)
+    return Case(saved, built(saved, task, folder / "bundle"))
 
 
 def checkpoint(folder: Path, model: str, *, config: str = "BertConfig", **settings: Any) -> Path:

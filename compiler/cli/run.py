@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,13 @@ from compiler.cli import options
 from compiler.errors import UsageError
 
 if TYPE_CHECKING:
+    from compiler.cli.understanding import Shown
     from compiler.runtime import Model
 
+ASKING = frozenset({"question", "pair", "query", "aggregation"})  # options that mean nothing to other tasks
 
-@click.command(short_help="Text through a bundle: generate, or compare.")
+
+@click.command(short_help="Text through a bundle: generate, classify, answer, compare.")
 @click.argument("bundle", type=options.FOLDER)
 @click.argument("text", nargs=-1)
 @click.option("--prompt", help="The text to go on from.  [default: TEXT, or standard input]")
@@ -24,9 +28,21 @@ if TYPE_CHECKING:
 @click.option("--max-new-tokens", type=click.IntRange(min=1), help="Stop after this many tokens.")
 @click.option("--temperature", type=click.FloatRange(min=0), help="0 takes the most likely token every time.")
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), help="Sample from this share of probability.")
-@click.option("--top-k", type=click.IntRange(min=1), help="Sample from this many tokens.")
+@click.option("--top-k", type=click.IntRange(min=1), help="Sample from this many tokens, or give this many answers.")
+@click.option("--min-p", type=click.FloatRange(0, 1), help="Sample from tokens this likely, beside the likeliest.")
 @click.option("--seed", type=int, help="Sample the same answer again.")
+@click.option("--beams", type=click.IntRange(min=1), help="Search with this many hypotheses; not streamed.")
+@click.option("--repetition-penalty", type=click.FloatRange(0, min_open=True), help="Above 1: repeat less.")
+@click.option("--no-repeat-ngram", "no_repeat_ngram_size", type=click.IntRange(min=1), help="Repeat no such sequence.")
 @click.option("--stop", multiple=True, help="Stop before this text. Repeatable.")
+@click.option("--question", help="What to answer from the text.")
+@click.option("--pair", help="The second text of a pair, to classify with each TEXT.")
+@click.option("--query", help="Rank each TEXT for this, with a model that judges pairs.")
+@click.option(
+    "--aggregation",
+    type=click.Choice(["none", "simple", "first", "average", "max"]),
+    help="How tokens become entities.  [default: simple]",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="[default: every physical core]")
 @click.option("--no-verify", is_flag=True, help="Start faster: do not compare the files with their digests.")
 @options.output
@@ -40,9 +56,12 @@ def run(
     no_verify: bool,
     as_json: bool,
     verbose: bool,
-    **sampling: Any,
+    **settings: Any,
 ) -> None:
-    """Generate text with BUNDLE, streamed to stdout, or rank texts by similarity to the first.
+    """Do with BUNDLE what it was built for: go on with a text, streamed to stdout, or say something about texts.
+
+    TEXT is one or more texts, by default the lines of standard input. An encoder of token vectors ranks texts by
+    similarity to the first; for multiple choice, the first is the prompt and the others are the choices.
 
     \b
     Examples:
@@ -50,25 +69,36 @@ def run(
       echo "Why is the sky blue?" | compile run artifacts/llm --chat --temperature 0.7 --seed 1
       compile run artifacts/encoder "a cat" "a kitten" "a car"
       compile run artifacts/encoder --json < sentences.txt
+      compile run artifacts/bert "The capital of France is [MASK]."
+      compile run artifacts/sentiment "What a day!" --top-k 2
+      compile run artifacts/reranker --query "a cat" "a kitten" "a car"
+      compile run artifacts/ner "Ada was born in London." --aggregation first
+      compile run artifacts/squad --question "Where was Ada born?" "Ada was born in London."
+      compile run artifacts/choice "It rained, so" "she took an umbrella." "she was a stone."
     """
     from compiler import bundle as bundles
+    from compiler.cli.understanding import WAYS
 
     task = bundles.read(bundle).task
-    if task == "text-generation":
-        source = prompt if prompt is not None else " ".join(text) if text else _stdin()
-        settings = {name: value for name, value in sampling.items() if value not in (None, ())}
-        with _load(bundle, no_verify, threads) as model:
-            _generate(model, [{"role": "user", "content": source}] if chat else source, settings, as_json)
-    elif task == "feature-extraction":
+    given = {name: value for name, value in settings.items() if value not in (None, ())}
+    way = WAYS.get(task)
+    if way:
+        asked = {name for name, value in (("prompt", prompt), ("chat", chat or None)) if value is not None}
+        _refuse(task, (asked | set(given)) - set(way.options))
         texts = list(text) or _stdin().splitlines()
         with _load(bundle, no_verify, threads) as model:
-            _compare(model, texts, as_json)
+            _show(way.run(model, texts, **given), as_json)
     else:
-        raise UsageError(
-            f'a bundle for "{task}" cannot be run from the shell',
-            expected="text-generation or feature-extraction",
-            action="use compiler.load(bundle).run(feeds) in Python",
-        )
+        _refuse(task, ASKING & set(given))
+        source = prompt if prompt is not None else " ".join(text) if text else _stdin()
+        with _load(bundle, no_verify, threads) as model:
+            _generate(model, [{"role": "user", "content": source}] if chat else source, given, as_json)
+
+
+def _refuse(task: str, strange: Set[str]) -> None:
+    if strange:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(strange))
+        raise UsageError(f"{names}: nothing for a bundle for {task}", action="leave it out")
 
 
 def _load(bundle: Path, no_verify: bool, threads: int | None) -> Model:
@@ -88,22 +118,22 @@ def _generate(model: Model, prompt: Any, settings: dict[str, Any], as_json: bool
     if as_json:
         emit({"prompt": prompt, "text": model.generate(prompt, **settings)})
         return
+    if settings.get("beams", 1) > 1 or model.manifest.kind == "encoder-decoder":  # whose checkpoint may ask for beams
+        click.echo(model.generate(prompt, **settings))
+        return
     for piece in model.generate(prompt, stream=True, **settings):
         click.echo(piece, nl=False)
         sys.stdout.flush()
     click.echo()
 
 
-def _compare(model: Model, texts: list[str], as_json: bool) -> None:
+def _show(shown: Shown, as_json: bool) -> None:
     from compiler.cli.output import emit, table
 
-    vectors = model.embed(texts, normalize=True)
     if as_json:
-        emit({"texts": texts, "vectors": vectors.tolist()})
-        return
-    scores = vectors @ vectors[0]
-    ranked = sorted(zip(scores.tolist()[1:], texts[1:], strict=True), reverse=True)
-    table(("similarity", "text"), [(f"{score:.3f}", text) for score, text in ranked], f"To: {texts[0]}")
+        emit(shown.value)
+    else:
+        table(shown.header, shown.rows, shown.title)
 
 
 def _stdin() -> str:

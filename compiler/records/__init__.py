@@ -18,6 +18,7 @@ from compiler.records.engine import (
     EngineOptions,
     Placement,
 )
+from compiler.records.evaluation import Evaluated, Metric, System
 from compiler.records.model import (
     Adapter,
     CacheShape,
@@ -52,6 +53,7 @@ __all__ = [
     "Certificate",
     "Checked",
     "EngineOptions",
+    "Evaluated",
     "Exported",
     "FileEntry",
     "Finding",
@@ -60,6 +62,7 @@ __all__ = [
     "Machine",
     "Manifest",
     "Measured",
+    "Metric",
     "Optimized",
     "PassRun",
     "Placement",
@@ -68,6 +71,7 @@ __all__ = [
     "Runner",
     "Series",
     "Source",
+    "System",
     "Tensor",
     "encode",
     "load",

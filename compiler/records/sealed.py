@@ -36,7 +36,10 @@ class FileEntry(Record, frozen=True):
 
 
 class Manifest(Record, frozen=True):
-    """What a bundle is: everything the runtime needs to open it, and the digest of every other file in it."""
+    """What a bundle is: everything the runtime needs to open it, and the digest of every other file in it.
+
+    `inputs` are what a caller feeds; the graph's `adapter_inputs` are fed for the adapter that a request names.
+    """
 
     source: Source
     task: str
@@ -60,4 +63,5 @@ class Manifest(Record, frozen=True):
     pooling: Pooling | None = None
     encoder: Graph | None = None
     adapters: tuple[Adapter, ...] = ()
+    adapter_inputs: tuple[Tensor, ...] = ()
     schema_version: int = SCHEMA_VERSION

@@ -1,5 +1,7 @@
 """What an application embeds: open a bundle and use it, with numpy, tokenizers and the engine's own wheel."""
 
+from compiler.runtime.conversation import Conversation
+from compiler.runtime.generation import Generated
 from compiler.runtime.model import Model, UnverifiedWarning, load
 
-__all__ = ["Model", "UnverifiedWarning", "load"]
+__all__ = ["Conversation", "Generated", "Model", "UnverifiedWarning", "load"]

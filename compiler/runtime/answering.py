@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from tokenizers import Encoding
@@ -33,6 +33,19 @@ class Answer(TypedDict):
     start: int
     end: int
     answer: str
+
+
+class Window(NamedTuple):
+    """A question and a part of the text as one input.
+
+    `tokens` are the places of the text's tokens in it, `words` where among these a word begins, and `bounds` is each
+    word's (start, end) in the text.
+    """
+
+    encoding: Encoding
+    tokens: np.ndarray
+    words: list[int]
+    bounds: list[tuple[int, int]]
 
 
 class Answerer:
@@ -62,21 +75,20 @@ class Answerer:
         windows = self._windows(question, context, doc_stride)
         best: dict[tuple[int, int], float] = {}
         nothing = 1.0
-        for rows, _, outputs in self._encoder.run(session, windows):
+        for rows, _, outputs in self._encoder.run(session, [window.encoding for window in windows]):
             for row, *logits in zip(rows, outputs["start_logits"], outputs["end_logits"], strict=True):
                 starts, ends = (self._probabilities(windows[row], each) for each in logits)
-                spans = self._spans(windows[row], context, starts, ends, max_answer_length)
-                for span, score in islice(spans, top_k):
+                for span, score in islice(_spans(windows[row], starts, ends, max_answer_length), top_k):
                     best[span] = max(score, best.get(span, 0.0))
                 if allow_no_answer and self._nothing is not None:
-                    empty = windows[row].ids.index(self._nothing)
+                    empty = windows[row].encoding.ids.index(self._nothing)
                     nothing = min(nothing, float(starts[empty] * ends[empty]))
         answers = [Answer(score=score, start=i, end=j, answer=context[i:j]) for (i, j), score in best.items()]
         if allow_no_answer:
             answers.append(Answer(score=nothing, start=0, end=0, answer=""))
         return sorted(answers, key=lambda answer: (-answer["score"], answer["start"], answer["end"]))[:top_k]
 
-    def _windows(self, question: str, context: str, stride: int) -> list[Encoding]:
+    def _windows(self, question: str, context: str, stride: int) -> list[Window]:
         text = self._encoder.text
         asked, told = text.encode([question, context], special=False, offsets=True, cut=False)
         room = self._limit - len(asked.ids) - text.whole.num_special_tokens_to_add(True)
@@ -90,44 +102,42 @@ class Answerer:
         if not told.ids:
             raise InputError("the text has no tokens", found=shown(context), expected="some text")
         told.truncate(room, stride=min(stride, room // 2))
-        parts = [told, *told.overflowing]
-        return [text.whole.post_process(*((asked, part) if self._question_first else (part, asked))) for part in parts]
+        windows = []
+        for part in (told, *told.overflowing):
+            whole = text.whole.post_process(*((asked, part) if self._question_first else (part, asked)))
+            own = np.flatnonzero(np.array(whole.special_tokens_mask) == 0)
+            tokens = own[len(asked.ids) :] if self._question_first else own[: len(part.ids)]
+            windows.append(Window(whole, tokens, *_words(part, context)))
+        return windows
 
-    def _context(self, window: Encoding) -> np.ndarray:
-        """Indices of the window's tokens that are the text's."""
-        own = 1 if self._question_first else 0
-        return np.flatnonzero([sequence == own for sequence in window.sequence_ids])
-
-    def _probabilities(self, window: Encoding, logits: np.ndarray) -> np.ndarray:
+    def _probabilities(self, window: Window, logits: np.ndarray) -> np.ndarray:
         possible = np.zeros(len(logits), bool)
-        possible[self._context(window)] = True
+        possible[window.tokens] = True
         if self._nothing is not None:
-            possible[: len(window.ids)] |= np.array(window.ids) == self._nothing
+            possible[: len(window.encoding.ids)] |= np.array(window.encoding.ids) == self._nothing
         return softmax(np.where(possible, logits, -np.inf))
 
-    def _spans(
-        self, window: Encoding, context: str, starts: np.ndarray, ends: np.ndarray, longest: int
-    ) -> Iterator[tuple[tuple[int, int], float]]:
-        """Spans of words as (start, end) in the text, with their scores, likeliest first."""
-        tokens = self._context(window)
-        words, bounds = _words(window, context, tokens)
-        joint = np.triu(np.outer(starts[tokens], ends[tokens]))
-        joint -= np.triu(joint, longest)
-        scores = np.add.reduceat(np.add.reduceat(joint, words, axis=0), words, axis=1)
-        for place in np.argsort(-scores, axis=None, kind="stable").tolist():
-            first, last = divmod(place, len(words))
-            if scores[first, last] <= 0:
-                return
-            yield (bounds[first][0], bounds[last][1]), float(scores[first, last])
+
+def _spans(
+    window: Window, starts: np.ndarray, ends: np.ndarray, longest: int
+) -> Iterator[tuple[tuple[int, int], float]]:
+    """Spans of words as (start, end) in the text, with their scores, likeliest first."""
+    joint = np.triu(np.outer(starts[window.tokens], ends[window.tokens]))
+    joint -= np.triu(joint, longest)
+    scores = np.add.reduceat(np.add.reduceat(joint, window.words, axis=0), window.words, axis=1)
+    for place in np.argsort(-scores, axis=None, kind="stable").tolist():
+        first, last = divmod(place, len(window.words))
+        if scores[first, last] <= 0:
+            return
+        yield (window.bounds[first][0], window.bounds[last][1]), float(scores[first, last])
 
 
-def _words(window: Encoding, context: str, tokens: np.ndarray) -> tuple[list[int], list[tuple[int, int]]]:
-    """Where words begin among the `tokens`, and each word's (start, end) in the text.
+def _words(part: Encoding, context: str) -> tuple[list[int], list[tuple[int, int]]]:
+    """Where words begin among the tokens, and each word's (start, end) in the text.
 
     A space also begins a word: some tokenizers take a whole text for one.
     """
-    ids = [window.word_ids[token] for token in tokens]
-    offsets = [window.offsets[token] for token in tokens]
+    ids, offsets = part.word_ids, part.offsets
     firsts = [
         place
         for place, (start, _) in enumerate(offsets)

@@ -1,8 +1,8 @@
 """Beam search.
 
 Scores are sums of log-probabilities over (answer's length ** length_penalty). Which hypotheses are kept, and when the
-search ends, is what transformers' `generate` does,
-with its three kinds of early stopping, so that both give the same tokens.
+search ends, is what transformers' `generate` does, with its three kinds of early stopping, so that both give the same
+tokens.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 
 from compiler.engines import Decoding
 from compiler.runtime.decoding import padded
-from compiler.runtime.rules import Rules
+from compiler.runtime.rules import Rules, log_softmax
+from compiler.runtime.sampling import require_numbers
 
 IMPOSSIBLE = np.float32(-1e9)
 
@@ -46,6 +47,7 @@ class Search:
     limit: int
     beams: Beams
     rules: Rules
+    stopped: Callable[[list[int]], bool] | None = None  # whether an answer of these tokens is over
     running: list[Hypothesis] = field(default_factory=lambda: [Hypothesis([], [], 0.0)])
     complete: list[Hypothesis] = field(default_factory=list)
     over: bool = False
@@ -59,8 +61,12 @@ class Search:
 
         Returns:
             for each hypothesis that runs now, the one it continues.
+
+        Raises:
+            EngineError: the model computed NaN or infinity.
         """
-        raw = _log_softmax(logits)
+        require_numbers(logits.max(axis=-1))
+        raw = log_softmax(logits)
         new = len(self.running[0].tokens)
         scores = np.stack(
             [
@@ -76,7 +82,7 @@ class Search:
         candidates = [
             self._extended(int(index) // width, int(index) % width, float(flat[index]), raw) for index in best
         ]
-        ended = [each.tokens[-1] in self.rules.ends or new + 1 >= self.limit for _, each in candidates]
+        ended = [self._ended(each.tokens) for _, each in candidates]
 
         self._complete(
             [each for (_, each), end in zip(candidates[: self.beams.count], ended, strict=False) if end], new + 1
@@ -94,6 +100,11 @@ class Search:
             return self.complete[0]
         found = self.running[0]
         return found._replace(score=found.score / max(len(found.tokens), 1) ** self.beams.length_penalty)
+
+    def _ended(self, tokens: list[int]) -> bool:
+        if tokens[-1] in self.rules.ends or len(tokens) >= self.limit:
+            return True
+        return self.stopped is not None and self.stopped(tokens)
 
     def _extended(self, parent: int, token: int, score: float, raw: np.ndarray) -> tuple[int, Hypothesis]:
         before = self.running[parent]
@@ -138,9 +149,3 @@ def search(decoding: Decoding, searches: Sequence[Search], pad: int, stopped: Ca
             decoding.select(rows)
             lengths = lengths[rows] + 1
             tokens = np.array([[each.tokens[-1]] for one in active for each in one.running], np.int64)
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    result: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return result

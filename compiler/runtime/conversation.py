@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from itertools import takewhile
 from typing import Literal, Unpack, overload
 
 from compiler.engines import Decoding
 from compiler.errors import InputError
-from compiler.runtime.generation import Answer, Generator
+from compiler.runtime.generation import Answer
+from compiler.runtime.generation import Generator as Writer
 from compiler.runtime.options import Arguments
 from compiler.runtime.starts import rendered, require_room
 from compiler.runtime.text import Text
@@ -24,15 +26,17 @@ class Conversation:
 
     Attributes:
         messages: what was said so far: {"role": ..., "content": ...}.
+        tokens: what the cache holds of it.
     """
 
-    def __init__(self, generator: Generator, text: Text, context: int, open_cache: Open, system: str | None) -> None:
+    def __init__(self, writer: Writer, text: Text, context: int, open_cache: Open, system: str | None) -> None:
         if system is not None and text.chat is None:
             raise InputError("this model knows no system message", found="no chat template", action="leave it out")
         self.messages: list[dict[str, str]] = [] if system is None else [{"role": "system", "content": system}]
-        self._generator, self._text, self._context, self._open = generator, text, context, open_cache
+        self._writer, self._text, self._context, self._open = writer, text, context, open_cache
         self._decoding: Decoding | None = None
-        self._held: list[int] = []  # tokens that the cache holds
+        self.tokens: tuple[int, ...] = ()
+        self._answering: Generator[str] | None = None
 
     @overload
     def send(self, message: str, *, stream: Literal[True], **arguments: Unpack[Arguments]) -> Iterator[str]: ...
@@ -43,14 +47,16 @@ class Conversation:
     def send(self, message: str, *, stream: bool = False, **arguments: Unpack[Arguments]) -> str | Iterator[str]:
         """The answer to the next message. Arguments are those of `Model.generate`.
 
-        Nothing changes when an argument is refused. A streamed answer is part of the conversation as far as it was
-        read.
+        Nothing changes when an argument is refused or the engine fails. A streamed answer is part of the conversation
+        as far as it was read when it is closed, or when the next message is sent.
 
         Raises:
             InputError: an argument or the message has a wrong type, or is a beam search.
             ContextError: the conversation leaves no room for an answer in the model's context.
         """
-        options = self._generator.options(arguments)
+        if self._answering is not None:
+            self._answering.close()
+        options = self._writer.options(arguments)
         if options.beams.count > 1 or options.details:
             raise InputError("a conversation gives text as it is chosen", expected="no beams and no details")
         if not isinstance(message, str):
@@ -60,12 +66,14 @@ class Conversation:
         require_room(len(tokens), self._context)
         limit = min(options.max_new_tokens, self._context - len(tokens))
         answer = Answer(tokens, limit, options, 0, self._text)
-        pieces = self._pieces(messages, tokens, answer)
-        return pieces if stream else "".join(pieces)
+        self._answering = self._pieces(messages, tokens, answer)
+        return self._answering if stream else "".join(self._answering)
 
     def close(self) -> None:
         """Free the cache; the next message reads everything again."""
-        self._decoding, self._held = None, []
+        if self._answering is not None:
+            self._answering.close()
+        self._forget()
 
     def __enter__(self) -> Conversation:
         return self
@@ -79,29 +87,30 @@ class Conversation:
         text = "".join(message["content"] for message in messages)
         return self._text.encode([text])[0].ids or ([] if self._text.bos is None else [self._text.bos])
 
-    def _pieces(self, messages: list[dict[str, str]], tokens: list[int], answer: Answer) -> Iterator[str]:
-        held = self._prepare(tokens, len(tokens) + answer.limit)
-        assert self._decoding is not None
+    def _pieces(self, messages: list[dict[str, str]], tokens: list[int], answer: Answer) -> Generator[str]:
+        decoding, held = self._prepare(tokens, len(tokens) + answer.limit)
         text = ""
-        self._held = []  # until the generation ends, nobody knows what the cache holds
         try:
-            for piece in self._generator.pieces(self._decoding, answer, tokens[held:], held):
+            for piece in self._writer.pieces(decoding, answer, tokens[held:], held):
                 text += piece
                 yield piece
-        finally:
-            self.messages = [*messages, {"role": "assistant", "content": text}]
-            self._held = (tokens + answer.tokens)[: len(tokens) + max(len(answer.tokens) - 1, 0)]
+        except GeneratorExit:  # enough was read
+            pass
+        except BaseException:  # nobody knows what the cache holds
+            self._forget()
+            raise
+        self.messages = [*messages, {"role": "assistant", "content": text}]
+        self.tokens = (*tokens, *answer.tokens[:-1])  # the last one was chosen, and not read
 
-    def _prepare(self, tokens: list[int], capacity: int) -> int:
+    def _forget(self) -> None:
+        self._decoding, self.tokens = None, ()
+
+    def _prepare(self, tokens: list[int], capacity: int) -> tuple[Decoding, int]:
         """A cache that holds the beginning of `tokens`; how many of them. At least one is left to be read."""
         if self._decoding is None or self._decoding.capacity < capacity:
             self._decoding = self._open(min(self._context, max(LEAST_CAPACITY, 2 * capacity)))
-            self._held = []
-        same = next(
-            (i for i, (one, other) in enumerate(zip(self._held, tokens, strict=False)) if one != other),
-            min(len(self._held), len(tokens)),
-        )
-        same = min(same, len(tokens) - 1)
-        if same < len(self._held):
-            self._decoding.truncate(same)
-        return same
+            self.tokens = ()
+        pairs = zip(self.tokens, tokens[:-1], strict=False)
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        self._decoding.truncate(same)
+        return self._decoding, same

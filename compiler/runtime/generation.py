@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
@@ -117,16 +117,23 @@ class Generator:
         starts = [self._starts.read(each) for each in prompts]
         if stream:
             return (piece for _, piece in self._grow(session, starts, [self._answer(starts[0], options, 0)], constants))
+        found = self.generated(session, starts, options, constants)
+        if not options.details:
+            texts = [each.text for each in found]
+            return texts[0] if single else texts
+        return found[0] if single else found
+
+    def generated(
+        self, session: Session, starts: Sequence[Start], options: Options, constants: Feeds
+    ) -> list[Generated]:
+        """One answer for each start."""
         found: list[Generated] = [_EMPTY] * len(starts)
         sizes = [(start.size + self._limit(start, options)) * options.beams.count for start in starts]
         for rows in batches(sizes, CACHE_TOKENS):
             make = self._searched if options.beams.count > 1 else self._chosen
             for row, generated in zip(rows, make(session, starts, rows, options, constants), strict=True):
                 found[row] = generated
-        if not options.details:
-            texts = [each.text for each in found]
-            return texts[0] if single else texts
-        return found[0] if single else found
+        return found
 
     def pieces(self, decoding: Decoding, answer: Answer, new: Sequence[int], held: int) -> Iterator[str]:
         """The answer after `held` tokens that the decoding has and `new` ones that it has not, piece by piece."""
@@ -176,7 +183,7 @@ class Generator:
         chosen = [starts[row] for row in rows]
         limits = [self._limit(start, options) for start in chosen]
         searches = [
-            Search(start.prompt, limit, options.beams, options.rules)
+            Search(start.prompt, limit, options.beams, options.rules, self._stopped(start.prompt, options.stops))
             for start, limit in zip(chosen, limits, strict=True)
         ]
         search(self._open(session, chosen, limits, constants), searches, self._text.pad, lambda: options.cancelled)
@@ -199,6 +206,17 @@ class Generator:
                 )
             )
         return found
+
+    def _stopped(self, prompt: list[int], stops: Sequence[str]) -> Callable[[list[int]], bool] | None:
+        """Whether an answer to this prompt contains a stop text."""
+
+        def stopped(tokens: list[int]) -> bool:
+            pieces = Pieces(self._text.tokenizer, prompt, stops)
+            for token in tokens:
+                pieces.add(token)
+            return pieces.stopped
+
+        return stopped if stops else None
 
 
 _EMPTY = Generated("", (), np.zeros(0, np.float32), 0.0, "length")

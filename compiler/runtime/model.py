@@ -20,6 +20,7 @@ from compiler.runtime.conversation import Conversation
 from compiler.runtime.feeds import FeedCheck
 from compiler.runtime.generation import Generator, Prompts
 from compiler.runtime.options import Arguments
+from compiler.runtime.pipelines import PipelineModel, named
 from compiler.runtime.starts import Prompt
 from compiler.runtime.text import Text
 from compiler.runtime.understanding import Understanding
@@ -47,11 +48,15 @@ def load(path: str | Path, *, verify: bool = True, threads: int | None = None) -
         warnings.warn(f"{folder} is loaded without checking its digests", UnverifiedWarning, stacklevel=2)
     manifest = bundle.verify(folder) if verify else bundle.read(folder)
     options = manifest.options if threads is None else msgspec.structs.replace(manifest.options, threads=threads)
-    return Model(folder, manifest, open_bundle(folder, manifest, options))
+    return named(Model, manifest.architecture)(folder, manifest, open_bundle(folder, manifest, options))
 
 
-class Model(Understanding):
-    """A bundle in memory, safe to use from several threads at once. Close it, or use it in a `with` block."""
+class Model(Understanding, PipelineModel):
+    """A bundle in memory, safe to use from several threads at once. Close it, or use it in a `with` block.
+
+    With transformers installed it is also a pipeline's model:
+    `transformers.pipeline("fill-mask", model=compiler.load(bundle), tokenizer=bundle)`.
+    """
 
     def __init__(self, folder: Path, manifest: Manifest, session: Session) -> None:
         super().__init__()
@@ -89,7 +94,10 @@ class Model(Understanding):
         self, prompt: Prompts, *, stream: Literal[False] = ..., **arguments: Unpack[Arguments]
     ) -> list[str]: ...
 
-    def generate(self, prompt: Any, *, stream: bool = False, **arguments: Unpack[Arguments]) -> Any:
+    @overload
+    def generate(self, prompt: None = None, *, input_ids: Any, attention_mask: Any = ..., **settings: Any) -> Any: ...
+
+    def generate(self, prompt: Any = None, *, stream: bool = False, **arguments: Any) -> Any:
         """The text that follows a prompt, or that an encoder-decoder makes of it.
 
         Args:
@@ -106,7 +114,12 @@ class Model(Understanding):
                 token to begin with.
             ContextError: a prompt leaves no room in the model's context.
             UsageError: the bundle does not generate, or has no chat template for messages.
+
+        With `input_ids` in place of a prompt, it takes torch tensors and settings as transformers' `generate` does, and
+        gives the tokens (batch, sequence): the rows with their answers.
         """
+        if prompt is None and "input_ids" in arguments:
+            return self._generate_tokens(**arguments)
         session = self._session
         options = self._generator.options(arguments)
         return self._generator(session, prompt, options, stream=stream, constants={})

@@ -117,12 +117,13 @@ def resolve(
                 "no_repeat_ngram_size", choose("no_repeat_ngram_size", "no_repeat_ngram_size", 0), least=0
             ),
             min_new_tokens=_whole("min_new_tokens", choose("min_new_tokens", "min_new_tokens", 0), least=0),
-            min_length=_whole("min_length", (declared.get("min_length") if defaults else 0) or 0, least=0),
-            bad_words=tuple(tuple(word) for word in declared.get("bad_words_ids") or () if word),
+            min_length=_whole("min_length", declared.get("min_length") or 0, least=0),
+            bad_words=_words(declared.get("bad_words_ids"), ends),
             first=next(iter(_tokens(declared.get("forced_bos_token_id"))), None),
             last=_tokens(declared.get("forced_eos_token_id")),
             suppressed=_tokens(declared.get("suppress_tokens")),
             suppressed_first=_tokens(declared.get("begin_suppress_tokens")),
+            renormalize=declared.get("renormalize_logits") is True,
             ends=tuple(sorted(ends)),
         ),
         stops=_stops(arguments.get("stop")),
@@ -174,6 +175,12 @@ def _tokens(value: Any) -> tuple[int, ...]:
         case [*tokens]:
             return tuple(token for token in tokens if isinstance(token, int))
     return ()
+
+
+def _words(value: Any, ends: frozenset[int]) -> tuple[tuple[int, ...], ...]:
+    """Sequences of tokens, without those that are nothing but an end."""
+    words = (_tokens(word) for word in value if isinstance(word, list)) if isinstance(value, list) else ()
+    return tuple(word for word in words if word and not (len(word) == 1 and word[0] in ends))
 
 
 def _stops(stop: str | Sequence[str] | None) -> tuple[str, ...]:

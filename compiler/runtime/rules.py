@@ -22,7 +22,8 @@ class Rules:
         bad_words: token sequences that never occur.
         min_length, min_new_tokens: the text, or its new part, does not end before so many tokens.
         first, last: the only token at the second place of a text, and at the last place that the limit leaves.
-        suppressed, suppressed_first: tokens that never occur, and that do not begin an answer.
+        suppressed, suppressed_first: tokens that never occur, and that do not begin an answer (after `first`).
+        renormalize: the changed scores are log-probabilities again.
         ends: tokens that end an answer.
     """
 
@@ -35,6 +36,7 @@ class Rules:
     last: tuple[int, ...] = ()
     suppressed: tuple[int, ...] = ()
     suppressed_first: tuple[int, ...] = ()
+    renormalize: bool = False
     ends: tuple[int, ...] = ()
 
     @property
@@ -54,6 +56,7 @@ class Rules:
         scores = scores.copy()
         if self.repetition_penalty != 1:
             seen = np.unique(np.asarray(tokens, np.int64))
+            seen = seen[seen < scores.size]  # an embedding can have more rows than there are logits
             found = scores[seen]
             scores[seen] = np.where(found < 0, found * self.repetition_penalty, found / self.repetition_penalty)
         if self.no_repeat_ngram_size:
@@ -68,9 +71,16 @@ class Rules:
         if self.last and new == limit - 1:
             scores = _only(scores, self.last)
         scores[list(self.suppressed)] = -np.inf
-        if new == 0:
+        if new == (self.first is not None and len(tokens) - new == 1):
             scores[list(self.suppressed_first)] = -np.inf
-        return scores
+        return log_softmax(scores) if self.renormalize else scores
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Log-probabilities of logits (..., vocabulary) float32."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    result: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return result
 
 
 def _after(tokens: Sequence[int], size: int) -> set[int]:

@@ -45,10 +45,12 @@ class Sampler:
 
         Raises:
             EngineError: the model computed NaN or infinity.
+            InputError: rules have forbidden every token.
         """
         best = int(logits.argmax())
-        if not math.isfinite(logits[best]):
-            raise EngineError("the model computed a logit that is not a number", found=str(logits[best]))
+        if np.isneginf(logits[best]):
+            raise InputError("no token is left to choose", action="loosen no_repeat_ngram_size, or leave it out")
+        require_numbers(logits[best])
         if self._sampling.temperature == 0:
             return best
         tokens, scores = self._candidates(logits)
@@ -72,6 +74,12 @@ class Sampler:
             return np.arange(logits.size), logits
         tokens = np.sort(np.argpartition(logits, -self._sampling.top_k)[-self._sampling.top_k :])
         return tokens, logits[tokens]
+
+
+def require_numbers(largest: np.ndarray | np.floating) -> None:
+    """Raise EngineError where the largest logit of a row is NaN or infinite."""
+    if not np.isfinite(largest).all():
+        raise EngineError("the model computed a logit that is not a number", found=str(largest))
 
 
 def _nucleus(tokens: np.ndarray, weights: np.ndarray, top_p: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import compiler
-from compiler import bundle as bundles
-from compiler import records
 from tests import models
+from tests.understanding import TEXT, Case
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +95,83 @@ def test_a_changed_bundle_is_refused_unless_told_otherwise(invoke, tmp_path: Pat
     assert "not compared with its digests" in answer.stderr
 
 
-def test_other_tasks_are_for_python(invoke, tmp_path: Path) -> None:
-    folder = models.encoder_bundle(tmp_path / "bundle")
-    text = (folder / bundles.MANIFEST).read_text().replace("feature-extraction", "fill-mask")
-    (folder / bundles.MANIFEST).write_text(text)
-    assert records.load(folder / bundles.MANIFEST, records.Manifest).task == "fill-mask"
-    answer = invoke("run", folder, "ban")
+@pytest.mark.parametrize(
+    ("task", "words", "call"),
+    [
+        ("fill-mask", ["the [MASK] left .", "--top-k", 2], ("fillings", "fill_mask", ["the [MASK] left ."], 2)),
+        ("text-classification", ["rain", TEXT], ("labels", "classify", ["rain", TEXT], None)),
+        ("text-classification", ["rain", "--pair", TEXT, "--top-k", 1], ("labels", "classify", [("rain", TEXT)], 1)),
+        ("text-classification", ["rain", TEXT, "--query", "storm"], ("ranked", "rerank", "storm", ["rain", TEXT])),
+        ("token-classification", [TEXT], ("entities", "classify_tokens", [TEXT], "simple")),
+        ("token-classification", [TEXT, "--aggregation", "none"], ("entities", "classify_tokens", [TEXT], "none")),
+        ("next-sentence-prediction", ["rain", TEXT], ("is_next", "is_next", "rain", TEXT)),
+        ("replaced-token-detection", ["rain", TEXT], ("tokens", "detect_replaced", ["rain", TEXT])),
+    ],
+)
+def test_encoders_do_what_they_were_built_for(
+    invoke, case: Callable[[str], Case], task: str, words: list[Any], call: tuple[Any, ...]
+) -> None:
+    folder = case(task).bundle
+    key, method, *arguments = call
+    with compiler.load(folder) as model:
+        expected = getattr(model, method)(*arguments)
+    assert invoke("run", folder, *words, "--json").json[key] == json.loads(json.dumps(expected))
+    table = invoke("run", folder, *words)
+    assert (table.code, table.stderr) == (0, "")
+    assert f"{first_score(expected):.3f}" in table.stdout
+
+
+def first_score(answer: Any) -> float:
+    """The score of the first of any nested answers."""
+    if isinstance(answer, list):
+        return first_score(answer[0])
+    return answer["score"] if isinstance(answer, dict) else answer
+
+
+def test_a_question(invoke, case: Callable[[str], Case]) -> None:
+    folder = case("question-answering").bundle
+    with compiler.load(folder) as model:
+        expected = model.answer("who sailed", TEXT, top_k=2)
+    words = ["run", folder, TEXT, "--question", "who sailed", "--top-k", 2]
+    assert invoke(*words, "--json").json == {"question": "who sailed", "answers": expected}
+    assert expected[0]["answer"] in invoke(*words).stdout
+    answer = invoke("run", folder, TEXT)
     assert answer.code == 2
-    assert "compiler.load" in answer.stderr
+    assert "--question" in answer.stderr
+
+
+def test_choices(invoke, case: Callable[[str], Case]) -> None:
+    folder = case("multiple-choice").bundle
+    with compiler.load(folder) as model:
+        expected = model.choose(TEXT, ["rain", "the night"])
+    answer = invoke("run", folder, TEXT, "rain", "the night", "--json").json
+    assert answer == {"prompt": TEXT, "choices": ["rain", "the night"], **expected}
+    assert f"{max(expected['probabilities']):.3f}" in invoke("run", folder, TEXT, "rain", "the night").stdout
+    assert invoke("run", folder, TEXT).code == 2
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("text-classification", ["--question", "who"]),
+        ("text-classification", ["--temperature", 1]),
+        ("text-classification", ["--prompt", "who"]),
+        ("text-classification", ["--pair", "a", "--query", "b"]),
+        ("next-sentence-prediction", ["--top-k", 2]),
+        ("next-sentence-prediction", ["one", "two"]),
+    ],
+)
+def test_options_of_other_tasks_are_refused(invoke, case: Callable[[str], Case], task: str, words: list[Any]) -> None:
+    answer = invoke("run", case(task).bundle, TEXT, *words)
+    assert (answer.code, answer.stdout) == (2, "")
+
+
+def test_generation_takes_no_question(invoke, decoder: Path) -> None:
+    answer = invoke("run", decoder, "ban", "--question", "who")
+    assert answer.code == 2
+    assert "--question: nothing for a bundle for text-generation" in answer.stderr
+
+
+def test_encoders_read_lines(invoke, case: Callable[[str], Case]) -> None:
+    answer = invoke("run", case("text-classification").bundle, "--json", stdin=f"rain\n{TEXT}\n")
+    assert answer.json["texts"] == ["rain", TEXT]

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from shutil import copytree
 from typing import Any, NamedTuple
@@ -11,11 +11,10 @@ from compiler import bundle, records
 from compiler.errors import InputError, UsageError
 from compiler.records import Manifest
 from compiler.runtime import Model, load
-from tests.runtime import trained
-from tests.runtime.trained import LONG, TEXT, assert_same
+from tests import understanding
+from tests.understanding import LONG, TEXT, Case, assert_same
 
 TEXTS = ["rain", TEXT, "who sailed ?", "the harbour of boston , the night", "a"]
-LABELS = {0: "calm", 1: "stormy", 2: "unknown"}
 
 
 class Pairing(NamedTuple):
@@ -26,27 +25,25 @@ class Pairing(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def folders(case: Callable[[str], Case]) -> Case:
     """A checkpoint of three labels and its bundle."""
-    folder = tmp_path_factory.mktemp("classification")
-    saved = trained.checkpoint(folder / "checkpoint", "BertForSequenceClassification", num_labels=3, id2label=LABELS)
-    return saved, trained.built(saved, "text-classification", folder / "bundle")
+    return case("text-classification")
 
 
 @pytest.fixture(scope="module")
-def several(folders: tuple[Path, Path]) -> Iterator[Pairing]:
+def several(folders: Case) -> Iterator[Pairing]:
     saved, built = folders
     with load(built) as model:
-        yield Pairing(model, trained.torch_pipeline("text-classification", saved))
+        yield Pairing(model, understanding.torch_pipeline("text-classification", saved))
 
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pairing]:
     """A single label, as rerankers have it."""
     folder = tmp_path_factory.mktemp("reranking")
-    saved = trained.checkpoint(folder / "checkpoint", "BertForSequenceClassification", num_labels=1)
-    with load(trained.built(saved, "text-classification", folder / "bundle")) as model:
-        yield Pairing(model, trained.torch_pipeline("text-classification", saved))
+    saved = understanding.checkpoint(folder / "checkpoint", "BertForSequenceClassification", num_labels=1)
+    with load(understanding.built(saved, "text-classification", folder / "bundle")) as model:
+        yield Pairing(model, understanding.torch_pipeline("text-classification", saved))
 
 
 @pytest.mark.parametrize("top_k", [1, 2, None])
@@ -77,7 +74,7 @@ def test_long_texts_are_cut_at_the_context(several: Pairing) -> None:
 
 
 @pytest.mark.parametrize("problem", ["regression", "multi_label_classification", "single_label_classification"])
-def test_the_checkpoint_decides_the_function(folders: tuple[Path, Path], tmp_path: Path, problem: str) -> None:
+def test_the_checkpoint_decides_the_function(folders: Case, tmp_path: Path, problem: str) -> None:
     from transformers import BertForSequenceClassification
 
     saved, built = folders
@@ -86,7 +83,7 @@ def test_the_checkpoint_decides_the_function(folders: tuple[Path, Path], tmp_pat
     copy = copytree(built, tmp_path / "bundle")
     (copy / "config.json").write_bytes((changed / "config.json").read_bytes())
     bundle.seal(copy, bundle.read(copy))
-    expected = trained.torch_pipeline("text-classification", changed)(TEXTS, top_k=None)
+    expected = understanding.torch_pipeline("text-classification", changed)(TEXTS, top_k=None)
     with load(copy) as model:
         assert_same(model.classify(TEXTS, None), expected)
 
@@ -110,15 +107,15 @@ def test_rerank_by_the_last_of_several_labels(several: Pairing) -> None:
         assert {"label": "unknown", "score": pytest.approx(each["score"], abs=1e-4)} in labelled
 
 
-def test_without_padding_token_rows_of_one_length_go_together(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_without_padding_token_rows_of_one_length_go_together(folders: Case, tmp_path: Path) -> None:
     """Models that read their last token as the answer see no padding at all."""
-    copy = copytree(folders[1], tmp_path / "bundle")
+    copy = copytree(folders.bundle, tmp_path / "bundle")
     for name in ("config.json", "tokenizer_config.json"):
         text = (copy / name).read_text().replace('"pad_token_id": 0', '"pad_token_id": null')
         (copy / name).write_text(text.replace('"pad_token": "[PAD]"', '"pad_token": null'))
     bundle.seal(copy, bundle.read(copy))
     seen: list[tuple[int, ...]] = []
-    with load(folders[1]) as padded, load(copy) as model:
+    with load(folders.bundle) as padded, load(copy) as model:
         run = model._session.run
         model._open.run = lambda feeds: seen.append(feeds["input_ids"].shape) or run(feeds)  # type: ignore[union-attr]
         assert_same(model.classify([*TEXTS, TEXTS[0]], None), padded.classify([*TEXTS, TEXTS[0]], None))
@@ -166,11 +163,11 @@ def test_other_tasks_name_the_one_to_build_for(several: Pairing, encoder: Model)
         several.model.fill_mask(TEXT)
 
 
-def test_a_label_that_the_configuration_leaves_out_has_a_number(folders: tuple[Path, Path]) -> None:
+def test_a_label_that_the_configuration_leaves_out_has_a_number(folders: Case) -> None:
     from compiler.runtime.scores import labels
     from compiler.runtime.text import Text
 
-    manifest = records.load(folders[1] / bundle.MANIFEST, Manifest)
-    text = Text(folders[1], manifest)
+    manifest = records.load(folders.bundle / bundle.MANIFEST, Manifest)
+    text = Text(folders.bundle, manifest)
     text.config = {"id2label": {"1": "stormy"}}
     assert labels(manifest, text) == ["LABEL_0", "stormy", "LABEL_2"]

@@ -14,13 +14,18 @@ class Counting:
 
     def __init__(self) -> None:
         self.calls: list[tuple[list[list[int]], list[int]]] = []
-        self._lengths: np.ndarray | int = 0
+        self.selected: list[list[int]] = []
 
     def step(self, input_ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         self.calls.append((input_ids.tolist(), lengths.tolist()))
-        last = np.maximum(lengths - self._lengths, 1) - 1
-        self._lengths = lengths.copy()
+        last = np.minimum(lengths, input_ids.shape[1]) - 1
         return np.eye(50, dtype=np.float32)[input_ids[np.arange(len(lengths)), last] + 1]
+
+    def select(self, rows: np.ndarray) -> None:
+        self.selected.append(rows.tolist())
+
+    def truncate(self, length: int) -> None:
+        raise NotImplementedError
 
 
 def argmax(logits: np.ndarray) -> int:
@@ -35,15 +40,23 @@ def run(rows: Rows, batch: int, limits: list[int]) -> Iterator[dict[int, int]]:
                 rows.finish(row)
 
 
-def test_unequal_prompts_are_padded_right_and_finish_on_their_own() -> None:
+def test_unequal_prompts_are_padded_right_and_leave_the_batch_when_they_finish() -> None:
     decoding = Counting()
-    rows = Rows(decoding, [[5], [20, 21, 22]], pad=9)
-    assert list(run(rows, 2, [3, 1])) == [{0: 6, 1: 23}, {0: 7}, {0: 8}]
+    rows = Rows(decoding, [[20, 21, 22], [5], [30, 31]], pad=9)
+    assert list(run(rows, 3, [1, 3, 2])) == [{0: 23, 1: 6, 2: 32}, {1: 7, 2: 33}, {1: 8}]
+    assert decoding.selected == [[1, 2], [0]]
     assert decoding.calls == [
-        ([[5, 9, 9], [20, 21, 22]], [1, 3]),
-        ([[6], [23]], [2, 3]),
-        ([[7], [0]], [3, 3]),
+        ([[20, 21, 22], [5, 9, 9], [30, 31, 9]], [3, 1, 2]),
+        ([[6], [32]], [2, 3]),
+        ([[7]], [3]),
     ]
+
+
+def test_rows_go_on_from_what_the_cache_holds() -> None:
+    decoding = Counting()
+    rows = Rows(decoding, [[5, 6]], pad=0, held=[10])
+    assert list(run(rows, 1, [2])) == [{0: 7}, {0: 8}]
+    assert decoding.calls == [([[5, 6]], [12]), ([[7]], [13])]
 
 
 def test_nothing_is_computed_after_the_last_row_has_finished() -> None:

@@ -51,7 +51,7 @@ def test_many_prompts_are_split_into_batches(decoder: Model, monkeypatch: pytest
     decode = decoder._session.decode
     monkeypatch.setattr("compiler.runtime.generation.CACHE_TOKENS", 40)
     monkeypatch.setattr(
-        decoder._session, "decode", lambda cache, batch, capacity: sizes.append(batch) or decode(cache, batch, capacity)
+        decoder._session, "decode", lambda cache, batch, *rest: sizes.append(batch) or decode(cache, batch, *rest)
     )
     assert decoder.generate(PROMPTS * 3, **settings) == expected
     assert max(sizes) <= 4

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -10,8 +10,8 @@ import pytest
 from compiler import bundle
 from compiler.errors import InputError, UsageError
 from compiler.runtime import Model, load
-from tests.runtime import trained
-from tests.runtime.trained import LONG, assert_same
+from tests import understanding
+from tests.understanding import LONG, Case, assert_same
 
 TEXTS = [
     "the old [MASK] sailed from london in a storm .",
@@ -22,19 +22,19 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained.checkpoint(tmp_path_factory.mktemp("masks") / "checkpoint", "BertForMaskedLM")
+def saved(case: Callable[[str], Case]) -> Path:
+    return case("fill-mask").checkpoint
 
 
 @pytest.fixture(scope="module")
 def model(saved: Path) -> Iterator[Model]:
-    with load(trained.built(saved, "fill-mask", saved.with_name("bundle"))) as opened:
+    with load(saved.with_name("bundle")) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
 def pipeline(saved: Path) -> Any:
-    return trained.torch_pipeline("fill-mask", saved)
+    return understanding.torch_pipeline("fill-mask", saved)
 
 
 @pytest.mark.parametrize("top_k", [1, 5])
@@ -46,7 +46,7 @@ def test_fillings_are_those_of_the_pipeline(model: Model, pipeline: Any, top_k: 
 
 def test_no_more_than_the_vocabulary(model: Model) -> None:
     found = model.fill_mask(TEXTS[0], 1000)
-    assert len(found) == len(trained.VOCABULARY)
+    assert len(found) == len(understanding.VOCABULARY)
     assert sum(each["score"] for each in found) == pytest.approx(1, abs=1e-4)
 
 
@@ -89,7 +89,7 @@ def test_spaces_are_cleaned_where_the_checkpoint_asks_for_it(saved: Path, tmp_pa
     text = "who ' s old ? the [MASK] , the harbour ."
     with load(folders[1]) as model:
         found = model.fill_mask(text)
-    assert_same(found, trained.torch_pipeline("fill-mask", folders[0])(text))
+    assert_same(found, understanding.torch_pipeline("fill-mask", folders[0])(text))
 
 
 def test_zero_texts(model: Model) -> None:

@@ -1,23 +1,22 @@
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from compiler.errors import InputError
 from compiler.runtime import load
-from tests.runtime import trained
-from tests.runtime.trained import LONG, TEXT
+from tests.understanding import LONG, TEXT, Case
 
 
-def test_the_probability_is_that_of_the_first_column(tmp_path: Path) -> None:
+def test_the_probability_is_that_of_the_first_column(case: Callable[[str], Case]) -> None:
     import torch
     from transformers import BertForNextSentencePrediction, BertTokenizer
 
-    saved = trained.checkpoint(tmp_path / "checkpoint", "BertForNextSentencePrediction")
+    saved, built = case("next-sentence-prediction")
     reference = BertForNextSentencePrediction.from_pretrained(saved)
     tokenizer = BertTokenizer.from_pretrained(saved)
-    with load(trained.built(saved, "next-sentence-prediction", tmp_path / "bundle")) as model:
+    with load(built) as model:
         for pair in [(TEXT, "the rain left ."), ("rain", TEXT), (LONG, TEXT)]:
             with torch.no_grad():
                 logits = reference(**tokenizer(*pair, return_tensors="pt", truncation=True)).logits

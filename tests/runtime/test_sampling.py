@@ -40,6 +40,37 @@ def test_top_p_leaves_the_fewest_that_reach_it(top_p: float, kept: list[int]) ->
     assert np.flatnonzero(draws(Sampling(temperature=1, top_p=top_p, seed=1))).tolist() == kept
 
 
+@pytest.mark.parametrize(("min_p", "kept"), [(0.0, [0, 1, 2, 3]), (0.25, [1, 2, 3]), (0.4, [1, 2]), (1.0, [1])])
+def test_min_p_leaves_those_near_the_likeliest(min_p: float, kept: list[int]) -> None:
+    assert np.flatnonzero(draws(Sampling(temperature=1, min_p=min_p, seed=1))).tolist() == kept
+
+
+def test_all_filters_together_leave_what_transformers_leaves() -> None:
+    import torch
+    from transformers.generation import logits_process as processors
+
+    logits = np.random.default_rng(2).normal(0, 2, 60).astype(np.float32)
+    scores = torch.from_numpy(logits[None].copy())
+    for warper in (
+        processors.TemperatureLogitsWarper(1.7),
+        processors.TopKLogitsWarper(30),
+        processors.TopPLogitsWarper(0.8),
+        processors.MinPLogitsWarper(0.1),
+    ):
+        scores = warper(None, scores)
+    expected = scores.softmax(-1)[0].numpy()
+    sampler = Sampler(Sampling(temperature=1.7, top_k=30, top_p=0.8, min_p=0.1, seed=1), 0)
+    found = np.bincount([sampler(logits) for _ in range(20000)], minlength=60) / 20000
+    assert 3 < np.count_nonzero(expected) < 30
+    assert np.flatnonzero(found).tolist() == np.flatnonzero(expected).tolist()
+    np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+def test_forbidding_every_token_is_an_error() -> None:
+    with pytest.raises(InputError, match="no token is left"):
+        Sampler(Sampling(), 0)(np.full(4, -np.inf, np.float32))
+
+
 def test_top_p_equals_sorting_the_whole_vocabulary() -> None:
     random = np.random.default_rng(0)
     logits = random.normal(0, 4, 5000).astype(np.float32)
@@ -82,6 +113,8 @@ def test_numbers_that_are_none_are_an_error(value: float) -> None:
         {"top_p": 1.1},
         {"top_k": -1},
         {"top_k": 1.5},
+        {"min_p": 1.5},
+        {"min_p": "x"},
         {"seed": -1},
         {"seed": "x"},
     ],

@@ -45,6 +45,22 @@ def test_only_encoders_cut_texts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("length", "limit"), [(5, 5), (1e30, models.CONTEXT), (0, models.CONTEXT), ("5", models.CONTEXT)]
+)
+def test_an_encoder_cuts_where_its_tokenizer_says(tmp_path: Path, length: object, limit: int) -> None:
+    found = text(tmp_path, "encoder", tokenizer_config={"model_max_length": length, "truncation_side": "left"})
+    words = ["ban"] * 100 + ["del"]
+    assert found.limit == limit
+    assert found.encode([" ".join(words)], offsets=True)[0].tokens == words[-limit:]
+    assert found.encode([" ".join(words)], offsets=True, cut=False)[0].tokens == words
+
+
+def test_where_tokens_are_in_a_pair(tmp_path: Path) -> None:
+    (pair,) = text(tmp_path).encode([("ban del", "fir")], offsets=True)
+    assert pair.offsets == [(0, 3), (4, 7), (0, 3)]
+
+
+@pytest.mark.parametrize(
     "template", ["{{ messages[0].content }}!", [{"name": "default", "template": "{{ messages[0].content }}!"}]]
 )
 def test_a_chat_template_in_the_tokenizers_settings(tmp_path: Path, template: object) -> None:

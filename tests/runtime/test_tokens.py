@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -10,10 +10,9 @@ import pytest
 from compiler.errors import InputError
 from compiler.runtime import Model, load
 from compiler.runtime.tokens import AGGREGATIONS
-from tests.runtime import trained
-from tests.runtime.trained import LONG, TEXT, assert_same
+from tests import understanding
+from tests.understanding import LONG, TEXT, Case, assert_same
 
-LABELS = {0: "O", 1: "B-PER", 2: "I-PER", 3: "B-LOC", 4: "I-LOC", 5: "MISC"}
 TEXTS = [
     "The young captain, the sailors and sailing of old boston walker.",
     "unquickly walking sailers reached paris",
@@ -25,20 +24,19 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tokens") / "checkpoint"
-    return trained.checkpoint(folder, "BertForTokenClassification", num_labels=6, id2label=LABELS)
+def saved(case: Callable[[str], Case]) -> Path:
+    return case("token-classification").checkpoint
 
 
 @pytest.fixture(scope="module")
 def model(saved: Path) -> Iterator[Model]:
-    with load(trained.built(saved, "token-classification", saved.with_name("bundle"))) as opened:
+    with load(saved.with_name("bundle")) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
 def pipeline(saved: Path) -> Any:
-    return trained.torch_pipeline("token-classification", saved)
+    return understanding.torch_pipeline("token-classification", saved)
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
@@ -86,7 +84,7 @@ def test_a_tokenizer_without_marks_for_parts_of_words(saved: Path, tmp_path: Pat
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>", model_max_length=trained.CONTEXT
+        tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>", model_max_length=understanding.CONTEXT
     ).save_pretrained(checkpoint)
     copy = copytree(saved.with_name("bundle"), tmp_path / "bundle")
     for name in ("tokenizer.json", "tokenizer_config.json"):
@@ -94,7 +92,9 @@ def test_a_tokenizer_without_marks_for_parts_of_words(saved: Path, tmp_path: Pat
     bundle.seal(copy, bundle.read(copy))
     text = "who the sail to theta? a"
     with load(copy) as model:
-        expected = trained.torch_pipeline("token-classification", checkpoint)(text, aggregation_strategy=aggregation)
+        expected = understanding.torch_pipeline("token-classification", checkpoint)(
+            text, aggregation_strategy=aggregation
+        )
         assert_same(model.classify_tokens(text, aggregation), expected)
 
 

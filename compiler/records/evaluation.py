@@ -1,0 +1,48 @@
+"""What an evaluation on a user's data found."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from compiler.records.base import SCHEMA_VERSION, Record
+from compiler.records.proof import Machine
+
+
+class Metric(Record, frozen=True):
+    """One metric of one system, with its 95 % confidence interval.
+
+    `items` are the scores of single items in the data's order; empty where only the whole has a score.
+    """
+
+    name: str
+    value: float
+    unit: str
+    better: Literal["lower", "higher"]
+    low: float
+    high: float
+    samples: int
+    items: tuple[float, ...] = ()
+
+
+class System(Record, frozen=True):
+    """What was evaluated: a bundle, or the PyTorch reference. `answers` are one an item: labels, or texts if wanted."""
+
+    name: str
+    location: str
+    digest: str
+    metrics: tuple[Metric, ...]
+    answers: tuple[str, ...] = ()
+
+
+class Evaluated(Record, frozen=True):
+    """All systems on the same items. `data_digest` is the SHA-256 of the items that were used, in their order."""
+
+    task: str
+    data: str
+    data_digest: str
+    items: int
+    seed: int
+    systems: tuple[System, ...]
+    machine: Machine
+    seconds: float
+    schema_version: int = SCHEMA_VERSION
