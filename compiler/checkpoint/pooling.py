@@ -40,23 +40,27 @@ def pooling(folder: Path) -> Pooling:
     return Pooling(mode=mode, normalize="Normalize" in kinds, max_length=_declared_length(folder))
 
 
-def context_length(folder: Path, config: Any) -> int:
-    """Most tokens the model takes: positions in its config, less those that padding reserves (RoBERTa).
+def context_length(folder: Path, model: Any) -> int:
+    """Most tokens the model takes: positions in its config, less those that padding reserves (RoBERTa, MPNet).
 
     A model whose positions are relative (XLNet, BLOOM, T5) has no such limit; its tokenizer's counts then, or else
     `UNLIMITED`.
     """
-    stated = (getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "seq_length"))
+    stated = (getattr(model.config, name, None) for name in ("max_position_embeddings", "n_positions", "seq_length"))
     limit = next((found for found in stated if found and found > 0), None)
     if not limit:
         return _tokenizer_length(folder) or UNLIMITED
-    offset = config.pad_token_id + 1 if config.model_type in OFFSET_POSITIONS else 0
-    return int(limit) - offset
+    return int(limit) - max((_reserved(name, module) for name, module in model.named_modules()), default=0)
+
+
+def _reserved(name: str, module: Any) -> int:
+    """Rows of a table of positions that no token of a text ever gets: those up to padding's own."""
+    padding = getattr(module, "padding_idx", None) if name.endswith("position_embeddings") else None
+    return 0 if padding is None else int(padding) + 1
 
 
 UNLIMITED = 2048  # tokens, where neither the model nor its tokenizer states a limit
 LONGEST = 1 << 20  # a tokenizer without a limit states an astronomic one
-OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert"}
 
 
 def _declared_length(folder: Path) -> int | None:

@@ -188,6 +188,9 @@ def test_pooling_is_what_the_checkpoint_declares(folder: Path) -> None:
 
 
 def test_positions_that_padding_reserves_do_not_count(folder: Path) -> None:
-    from transformers import RobertaConfig
+    from transformers import MPNetConfig, MPNetModel, RobertaConfig, RobertaModel
 
-    assert context_length(folder, RobertaConfig(max_position_embeddings=514, pad_token_id=1)) == 512
+    size = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8, "vocab_size": 9}
+    for model in (RobertaModel(RobertaConfig(**size, max_position_embeddings=514, pad_token_id=1)),
+                  MPNetModel(MPNetConfig(**size, max_position_embeddings=514))):  # fmt: skip
+        assert context_length(folder, model) == 512
