@@ -7,9 +7,13 @@ Every stage writes a folder with its record into the cache; a stage whose inputs
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,8 +23,12 @@ from compiler.cache import cache_folder
 from compiler.errors import BudgetError, CheckpointError, UsageError, did_you_mean
 from compiler.profile import Budget
 from compiler.records import Certificate, Checked, Exported, Manifest, Measured
+from compiler.records.divergence import Diverged
 from compiler.stages import EXPORTED, OPTIMIZED, Event, Progress, silent
 from compiler.storage import staging
+
+if TYPE_CHECKING:
+    from compiler.checkpoint import Checkpoint
 
 __all__ = [
     "EXPORTED",
@@ -28,9 +36,11 @@ __all__ = [
     "Event",
     "Progress",
     "bench",
+    "bisect",
     "build",
     "cache_folder",
     "check",
+    "checkpoint_of",
     "export",
     "optimize",
 ]
@@ -43,6 +53,8 @@ def build(
     task: str | None = None,
     out: Path | None = None,
     revision: str | None = None,
+    adapters: Sequence[str] = (),
+    adapter_base: str | None = None,
     precision: str | None = None,
     budget: dict[str, float] | None = None,
     strict: bool = False,
@@ -58,6 +70,9 @@ def build(
         task: a key of `tasks.TASKS`; None infers it.
         out: the bundle's folder; None is `artifacts/NAME` in the current folder.
         revision: of a hub id.
+        adapters: PEFT adapters, each PATH (a folder or a hub id) or NAME=PATH. A single PATH is compiled in; several,
+            or named ones, are LoRA kept apart in the bundle, to be chosen by name in each request.
+        adapter_base: the name by which the adapters know this model, where it is stored under another.
         precision: one that the profile offers; None is its default.
         budget: limits that replace the profile's, by the names of `profile.Budget`.
         strict: fail on a pass that changes answers, rather than go on without it.
@@ -74,7 +89,13 @@ def build(
     """
     target = profiles.load(profile)
     checkpoint = stages.run_checkpoint(
-        model, task=task, revision=revision, allow_pickle=allow_pickle, progress=progress
+        model,
+        task=task,
+        revision=revision,
+        allow_pickle=allow_pickle,
+        adapters=adapters,
+        adapter_base=adapter_base,
+        progress=progress,
     )
     exported_in, exported = stages.run_export(checkpoint, progress)
     recipe = target.recipe(exported.kind)
@@ -83,7 +104,7 @@ def build(
         exported_in, exported, target, precision, strict=strict, progress=progress
     )
     built_in, _ = stages.run_build(exported_in, optimized_in, optimized, target, progress)
-    checked = stages.run_check(built_in, checkpoint.folder, limits, progress)
+    checked = stages.run_check(built_in, checkpoint, limits, progress)
     measured = stages.run_measure(built_in, checkpoint.folder, progress) if bench else None
     folder = out or Path("artifacts") / _slug(model)
     certificate = stages.run_seal(
@@ -108,12 +129,20 @@ def export(
     task: str | None = None,
     out: Path | None = None,
     revision: str | None = None,
+    adapters: Sequence[str] = (),
+    adapter_base: str | None = None,
     allow_pickle: bool = False,
     progress: Progress = silent,
 ) -> Path:
     """The first stage alone: a folder with the portable model and `exported.json`. Arguments as in `build`."""
     checkpoint = stages.run_checkpoint(
-        model, task=task, revision=revision, allow_pickle=allow_pickle, progress=progress
+        model,
+        task=task,
+        revision=revision,
+        allow_pickle=allow_pickle,
+        adapters=adapters,
+        adapter_base=adapter_base,
+        progress=progress,
     )
     made, _ = stages.run_export(checkpoint, progress)
     return _copy(made, out or Path("artifacts") / f"{_slug(model)}-exported", EXPORTED)
@@ -152,7 +181,34 @@ def check(
     """
     manifest, certificate = _open(bundle)
     limits = _budget(msgspec.convert(certificate.budget, Budget), budget or {})
-    return stages.run_check(bundle, _reference(manifest, reference, progress), limits, progress, manifest)
+    return stages.run_check(bundle, checkpoint_of(manifest, reference, progress), limits, progress, manifest)
+
+
+def bisect(
+    bundle: Path, *, reference: str | None = None, budget: dict[str, float] | None = None, progress: Progress = silent
+) -> Diverged:
+    """Find the first layer at which a bundle's answers leave PyTorch's. Arguments as in `check`."""
+    from compiler.check import bisect
+    from compiler.checkpoint.reference import Reference
+    from compiler.corpus import evaluation_text
+    from compiler.engines import engine, open_bundle
+
+    manifest, certificate = _open(bundle)
+    limits = _budget(msgspec.convert(certificate.budget, Budget), budget or {})
+    checkpoint = checkpoint_of(manifest, reference, progress)
+    progress(Event("check", "layer by layer"))
+    runs = engine(manifest.engine)
+    with closing(open_bundle(bundle, manifest, manifest.options)) as session:
+        return bisect(
+            session,
+            manifest,
+            watch=lambda model, modules, feeds: runs.watch(bundle / model, manifest.options, modules, feeds),
+            precisions=lambda model, modules: runs.precisions(bundle / model, modules),
+            open_reference=functools.partial(Reference, checkpoint.folder, manifest.task),
+            texts=evaluation_text(),
+            budget=limits,
+            tokenizer=bundle / "tokenizer.json",
+        )
 
 
 def bench(bundle: Path, *, reference: str | None = None, progress: Progress = silent) -> Measured:
@@ -160,7 +216,7 @@ def bench(bundle: Path, *, reference: str | None = None, progress: Progress = si
     from compiler.measure import measure
 
     manifest, _ = _open(bundle)
-    folder = _reference(manifest, reference, progress)
+    folder = checkpoint_of(manifest, reference, progress).folder
     return measure(bundle, folder, progress=stages.report(progress, "measure"))
 
 
@@ -184,15 +240,13 @@ def _open(folder: Path) -> tuple[Manifest, Certificate]:
     return manifest, records.load(folder / bundle.CERTIFICATE, Certificate)
 
 
-def _reference(manifest: Manifest, location: str | None, progress: Progress) -> Path:
+def checkpoint_of(manifest: Manifest, location: str | None, progress: Progress = silent) -> Checkpoint:
+    """What a bundle was built from. `location` and errors as in `check`."""
+    from compiler.checkpoint.join import reopen
+
     source = manifest.source
-    found = stages.run_checkpoint(
-        location or source.location,
-        task=manifest.task,
-        revision=None if location else source.revision,
-        allow_pickle=False,
-        progress=progress,
-    )
+    progress(Event("checkpoint", location or source.location))
+    found = reopen(manifest, location, cache_folder())
     if found.source.digest != source.digest:
         raise CheckpointError(
             f"{location or source.location}: not the checkpoint that the bundle was built from",
@@ -200,11 +254,20 @@ def _reference(manifest: Manifest, location: str | None, progress: Progress) -> 
             expected=f"digest {source.digest[:16]}...",
             action="name the original with --reference, or build again",
         )
-    return found.folder
+    for adapter, now in zip(manifest.adapters, found.adapters, strict=True):
+        if adapter.source.digest != now.source.digest:
+            raise CheckpointError(
+                f'{now.source.location}: not the adapter "{adapter.name}" that the bundle was built with',
+                found=f"digest {now.source.digest[:16]}...",
+                expected=f"digest {adapter.source.digest[:16]}...",
+                action="put the original back, or build again",
+            )
+    return found
 
 
 def _outside(folder: str, checked: Checked) -> BudgetError:
-    broken = [finding for finding in checked.findings if not finding.passed]
+    every = [*checked.findings, *(finding for found in checked.adapters.values() for finding in found)]
+    broken = [finding for finding in every if not finding.passed]
     return BudgetError(
         f"{folder}: answers left the budget ({', '.join(checked.reasons)})",
         found="; ".join(f"{finding.name} {finding.value:.4g} {finding.unit}" for finding in broken),

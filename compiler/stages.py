@@ -59,30 +59,13 @@ def run_checkpoint(
     adapter_base: str | None = None,
 ) -> Checkpoint:
     from compiler.checkpoint import adapter, resolve
+    from compiler.checkpoint.join import attach
 
     progress(Event("checkpoint", model))
     found = adapter.find(adapters)
     wanted = task or adapter.task_of(found)
     checkpoint = resolve(model, task=wanted, revision=revision, allow_pickle=allow_pickle, cache=cache_folder())
-    return adapter.attach(checkpoint, found, adapter_base, cache_folder())
-
-
-def reopen_checkpoint(manifest: Manifest, location: str | None, progress: Progress) -> Checkpoint:
-    """What a bundle was built from, adapters included; `location` is where the base is now, if it has moved."""
-    from compiler.checkpoint import adapter, resolve
-
-    source = manifest.source
-    progress(Event("checkpoint", location or source.location))
-    checkpoint = resolve(
-        location or source.location,
-        task=manifest.task,
-        revision=None if location else source.revision,
-        cache=cache_folder(),
-    )
-    kept = [f"{each.name}={each.source.location}" for each in manifest.adapters]
-    return adapter.join(
-        checkpoint, adapter.find([source.adapter.location] if source.adapter else kept), cache_folder()
-    )
+    return attach(checkpoint, found, adapter_base, cache_folder())
 
 
 def run_export(checkpoint: Checkpoint, progress: Progress) -> tuple[Path, Exported]:
@@ -212,7 +195,7 @@ def run_check(
     if folder.parent != cache_folder() / "build":
         started(False)
         return make(folder)
-    code = ("check", "checkpoint/reference.py", "corpus.py", "runtime", "engines")
+    code = ("check", "checkpoint", "corpus.py", "runtime", "engines")
     name = key(folder.name, budget, code=code, packages=("torch", "transformers"))
     return stage(cache_folder() / "check" / name, CHECKED, Checked, make, started)
 
@@ -224,7 +207,7 @@ def run_measure(folder: Path, reference: Path, progress: Progress) -> Measured:
         return measure(folder, reference, progress=report(progress, "measure"))
 
     machine = profile.detect()
-    code = ("measure", "checkpoint/reference.py", "runtime", "engines")
+    code = ("measure", "checkpoint", "runtime", "engines")
     name = key(folder.name, machine, code=code, packages=("torch", "transformers"))
     started = _started(progress, "measure", "engine and PyTorch, one process each")
     return stage(cache_folder() / "measure" / name, MEASURED, Measured, make, started)

@@ -18,6 +18,8 @@ from compiler.errors import BudgetError
 @options.task
 @options.precision
 @options.revision
+@options.adapter
+@options.adapter_base
 @options.budget
 @options.out
 @options.strict
@@ -31,6 +33,8 @@ def build(
     task: str | None,
     precision: str | None,
     revision: str | None,
+    adapters: tuple[str, ...],
+    adapter_base: str | None,
     budget: dict[str, float],
     out: Path | None,
     strict: bool,
@@ -48,6 +52,8 @@ def build(
       compile build sentence-transformers/all-MiniLM-L6-v2
       compile build model.gguf --profile cpu-x86-avx2 --precision int8-weights
       compile build ./folder --budget max_perplexity_ratio=1.02 --json
+      compile build ./llm --adapter ./prompt-tuned
+      compile build ./llm --adapter support=./lora-1 --adapter sales=./lora-2
     """
     from compiler import pipeline
 
@@ -60,6 +66,8 @@ def build(
                 task=task,
                 out=out,
                 revision=revision,
+                adapters=adapters,
+                adapter_base=adapter_base,
                 precision=precision,
                 budget=budget,
                 strict=strict,

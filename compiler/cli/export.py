@@ -14,6 +14,8 @@ from compiler.cli.progress import working
 @options.model
 @options.task
 @options.revision
+@options.adapter
+@options.adapter_base
 @options.out
 @options.allow_pickle
 @options.output
@@ -22,6 +24,8 @@ def export(
     model: str,
     task: str | None,
     revision: str | None,
+    adapters: tuple[str, ...],
+    adapter_base: str | None,
     out: Path | None,
     allow_pickle: bool,
     as_json: bool,
@@ -30,15 +34,23 @@ def export(
     """Export MODEL (a hub id, a folder or a .gguf file) to standard ONNX that knows no hardware.
 
     \b
-    Example:
+    Examples:
       compile export model.gguf --out exported
+      compile export ./llm --adapter ./lora --out exported
     """
     from compiler import pipeline, records
     from compiler.cli.output import emit, table
 
     with working(verbose) as progress:
         folder = pipeline.export(
-            model, task=task, out=out, revision=revision, allow_pickle=allow_pickle, progress=progress
+            model,
+            task=task,
+            out=out,
+            revision=revision,
+            adapters=adapters,
+            adapter_base=adapter_base,
+            allow_pickle=allow_pickle,
+            progress=progress,
         )
     exported = records.load(folder / pipeline.EXPORTED, records.Exported)
     if as_json:

@@ -18,6 +18,11 @@ def complete_path(_context: click.Context, _parameter: click.Parameter, incomple
     return [CompletionItem(incomplete, type="file")]
 
 
+def complete_adapter(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Paths, also behind `NAME=`."""
+    return [CompletionItem(incomplete.rpartition("=")[2], type="file")]
+
+
 def complete_profile(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from compiler import profile
 
@@ -106,6 +111,17 @@ task = click.option(
 revision = click.option("--revision", metavar="NAME", help="Branch, tag or commit on the hub.")
 allow_pickle = click.option(
     "--allow-pickle", is_flag=True, help="Load pickled weights. They can run code: only if you trust the source."
+)
+adapter = click.option(
+    "--adapter",
+    "adapters",
+    metavar="[NAME=]PATH",
+    multiple=True,
+    shell_complete=complete_adapter,
+    help="A PEFT adapter to compile in. Several, or NAME=PATH: LoRA kept apart, chosen at run time. Repeatable.",
+)
+adapter_base = click.option(
+    "--adapter-base", metavar="NAME", help="The name that the adapters know MODEL by, if it is another."
 )
 strict = click.option("--strict", is_flag=True, help="Fail when a pass changes answers, instead of leaving it out.")
 reference = click.option(

@@ -1,0 +1,129 @@
+"""An adapter and its base as one checkpoint folder, which loads like any other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from compiler.checkpoint.adapter import CONFIG, ORIGIN, TOKENIZER, WEIGHTS, Adapter, find, last_part
+from compiler.checkpoint.resolve import Checkpoint, resolve
+from compiler.checkpoint.weights import shapes
+from compiler.errors import CheckpointError
+from compiler.records import Manifest
+from compiler.storage import staging
+
+FOLDER = "adapter"  # within a joined checkpoint
+HEADS = re.compile(r"(?:^|\.)(?:classifier|score)(?:\.out_proj)?\.weight$")
+
+
+def attach(checkpoint: Checkpoint, adapters: Sequence[Adapter], base: str | None, cache: Path) -> Checkpoint:
+    """The checkpoint with its adapters: one compiled in, or several kept apart.
+
+    Args:
+        base: the name by which the adapters know this checkpoint; None compares with the checkpoint's own names.
+
+    Raises:
+        CheckpointError: an adapter was trained on another model.
+    """
+    for adapter in adapters:
+        _require_base(adapter, checkpoint, base)
+    return join(checkpoint, adapters, cache)
+
+
+def join(checkpoint: Checkpoint, adapters: Sequence[Adapter], cache: Path) -> Checkpoint:
+    """As `attach`, for adapters whose base is known."""
+    if not adapters:
+        return checkpoint
+    if adapters[0].name:
+        return replace(
+            checkpoint, adapters=tuple(replace(each, joined=_join(checkpoint, each, cache)) for each in adapters)
+        )
+    adapter = adapters[0]
+    folder = _join(checkpoint, adapter, cache)
+    total = hashlib.sha256(f"{checkpoint.source.digest}\0{adapter.source.digest}".encode()).hexdigest()
+    source = msgspec.structs.replace(checkpoint.source, digest=total, adapter=adapter.source)
+    return replace(checkpoint, source=source, folder=folder, config=json.loads((folder / "config.json").read_bytes()))
+
+
+def reopen(manifest: Manifest, location: str | None, cache: Path) -> Checkpoint:
+    """What a bundle was built from, adapters included; digests are for the caller to compare.
+
+    Args:
+        location: where the base is now; None is where it was.
+
+    Raises:
+        CheckpointError: the base or an adapter is gone, or damaged.
+    """
+    source = manifest.source
+    revision = None if location else source.revision
+    checkpoint = resolve(location or source.location, task=manifest.task, revision=revision, cache=cache)
+    kept = [f"{each.name}={each.source.location}" for each in manifest.adapters]
+    return join(checkpoint, find([source.adapter.location] if source.adapter else kept), cache)
+
+
+def _require_base(adapter: Adapter, checkpoint: Checkpoint, base: str | None) -> None:
+    if adapter.base is None:  # it does not say; shapes are compared when it is loaded
+        return
+    location = last_part(checkpoint.source.location).removesuffix(".gguf")
+    own = checkpoint.config.get("_name_or_path")
+    known = [last_part(base)] if base else [location, *([last_part(own)] if isinstance(own, str) and own else [])]
+    if adapter.base.lower() not in {name.lower() for name in known}:
+        raise CheckpointError(
+            f"{adapter.source.location}: an adapter of another model",
+            found=f'trained on "{adapter.base}"',
+            expected=" or ".join(f'"{name}"' for name in dict.fromkeys(known)),
+            action=f"if this is the same model under another name, say so: --adapter-base {adapter.base}",
+        )
+
+
+def _join(checkpoint: Checkpoint, adapter: Adapter, cache: Path) -> Path:
+    """A folder with links to the base's files, the adapter's files in `adapter/`, and one config.json for both."""
+    source = adapter.source
+    parts = (str(checkpoint.folder), checkpoint.source.digest, source.digest, source.location, checkpoint.task)
+    out = cache / "checkpoint" / hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    if (out / "config.json").exists():
+        return out
+    own = {name for name in TOKENIZER if (adapter.folder / name).is_file()} if _brings_tokenizer(adapter) else set()
+    with staging(out, "config.json") as folder:
+        for path in checkpoint.folder.iterdir():
+            if path.name not in {"config.json", *own}:
+                os.symlink(path.absolute(), folder / path.name)
+        for name in own:
+            shutil.copyfile(adapter.folder / name, folder / name)
+        (folder / FOLDER).mkdir()
+        for name in (CONFIG, WEIGHTS):
+            shutil.copyfile(adapter.folder / name, folder / FOLDER / name)
+        (folder / FOLDER / ORIGIN).write_text(source.location, encoding="utf-8")
+        config = json.loads((checkpoint.folder / "config.json").read_bytes())
+        (folder / "config.json").write_text(json.dumps({**config, **_labels(adapter, config)}, indent=2))
+    return out
+
+
+def _brings_tokenizer(adapter: Adapter) -> bool:
+    return not adapter.name and (adapter.folder / "tokenizer.json").is_file()
+
+
+def _labels(adapter: Adapter, config: dict[str, Any]) -> dict[str, Any]:
+    """What the adapter's own classification head says about labels: their number, and their names if it has any."""
+    rows = next((shape[0] for key, shape in shapes(adapter.folder / WEIGHTS).items() if HEADS.search(key)), None)
+    if rows is None or adapter.task not in {"text-classification", "token-classification"}:
+        return {}
+    beside = adapter.folder / "config.json"
+    try:
+        named = json.loads(beside.read_bytes()).get("id2label") if beside.is_file() else None
+    except (ValueError, AttributeError):
+        named = None
+    for found in (named, config.get("id2label")):
+        if isinstance(found, dict) and len(found) == rows:
+            return {"id2label": found, "label2id": {str(label): int(index) for index, label in found.items()}}
+    numbered = {str(index): f"LABEL_{index}" for index in range(rows)}
+    return {"id2label": numbered, "label2id": {label: int(index) for index, label in numbered.items()}}
