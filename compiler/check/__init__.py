@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from compiler.check.bisect import bisect
 from compiler.check.decoder import compare_decoder
 from compiler.check.encoder import compare_encoder
 from compiler.check.encoder_decoder import compare_encoder_decoder
@@ -18,7 +19,7 @@ from compiler.engines import Session
 from compiler.profile import Budget
 from compiler.records import Checked, Manifest
 
-__all__ = ["check"]
+__all__ = ["bisect", "check"]
 
 COMPARE = {"encoder": compare_encoder, "decoder": compare_decoder, "encoder-decoder": compare_encoder_decoder}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -16,6 +18,11 @@ PAD_TOKENS = ("[PAD]", "<pad>", "<|pad|>", "<|endoftext|>", "</s>")
 
 MASK_TOKENS = ("[MASK]", "<mask>")
 
+CHARACTERS = 12  # per token, more than English has
+
+
+Pair = tuple[np.ndarray, np.ndarray]  # token ids and which text each belongs to, both (length,) int64
+
 
 class Text:
     """A long text, cut into pieces of so many tokens.
@@ -23,6 +30,11 @@ class Text:
     Args:
         texts: what it consists of.
         tokenizer: tokenizer.json of the checkpoint; padding and truncation that it asks for are not used.
+
+    Attributes:
+        pad: a token to fill rows with.
+        mask: the token that stands for a missing word, or None.
+        config, settings: config.json and tokenizer_config.json beside the tokenizer; {} where there is none.
     """
 
     def __init__(self, texts: Sequence[str], tokenizer: Path) -> None:
@@ -31,7 +43,11 @@ class Text:
         self.mask = self._first(MASK_TOKENS)
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        encoding = self._tokenizer.encode("\n\n".join(texts))
+        self.config, self.settings = (
+            _read(tokenizer.with_name(f"{name}.json")) for name in ("config", "tokenizer_config")
+        )
+        self._text = "\n\n".join(texts)
+        encoding = self._tokenizer.encode(self._text)
         special = encoding.special_tokens_mask
         self.prefix: list[int] = encoding.ids[: _leading(special)]
         suffix = encoding.ids[len(special) - _leading(special[::-1]) :]
@@ -66,8 +82,23 @@ class Text:
             found.append(np.array(self.prefix + body + self._suffix, dtype=np.int64))
         return found
 
-    def batch(self, pieces: Sequence[np.ndarray], names: Sequence[str]) -> Feeds:
-        """Pieces as one batch, padded on the right: the encoder inputs called `names`, (batch, sequence) int64.
+    def pairs(self, lengths: Sequence[int]) -> list[Pair]:
+        """Two texts each, joined as the tokenizer joins them and cut to at most `lengths` tokens."""
+        least = self._tokenizer.num_special_tokens_to_add(True) + 2
+        found, start = [], 0
+        for length in lengths:
+            size = CHARACTERS * length
+            start %= max(1, len(self._text) - 2 * size)
+            first, second = self._text[start : start + size], self._text[start + size : start + 2 * size]
+            self._tokenizer.enable_truncation(max(length, least))
+            encoding = self._tokenizer.encode(first, second)
+            found.append((np.array(encoding.ids, dtype=np.int64), np.array(encoding.type_ids, dtype=np.int64)))
+            start += 2 * size
+        self._tokenizer.no_truncation()
+        return found
+
+    def batch(self, pieces: Sequence[np.ndarray | Pair], names: Sequence[str]) -> Feeds:
+        """Pieces or pairs as a batch, padded on the right: the encoder inputs called `names`, (batch, sequence) int64.
 
         Raises:
             InputError: the graph wants something that is not made of text.
@@ -78,13 +109,14 @@ class Text:
                 expected="input_ids, attention_mask, token_type_ids",
                 action="export the model for one of the tasks that `compile export --help` lists",
             )
-        shape = (len(pieces), max(len(piece) for piece in pieces))
-        ids = np.full(shape, self.pad, dtype=np.int64)
-        mask = np.zeros(shape, dtype=np.int64)
-        for row, piece in enumerate(pieces):
-            ids[row, : len(piece)] = piece
-            mask[row, : len(piece)] = 1
-        known = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        pairs = [piece if isinstance(piece, tuple) else (piece, np.zeros_like(piece)) for piece in pieces]
+        shape = (len(pairs), max(len(ids) for ids, _ in pairs))
+        tokens = np.full(shape, self.pad, dtype=np.int64)
+        mask, types = np.zeros_like(tokens), np.zeros_like(tokens)
+        for row, (ids, which) in enumerate(pairs):
+            real = slice(len(ids))
+            tokens[row, real], mask[row, real], types[row, real] = ids, 1, which
+        known = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": types}
         return {name: known[name] for name in names}
 
     def _pad_id(self) -> int:
@@ -96,6 +128,10 @@ class Text:
         """The id of the first of these tokens that the vocabulary has."""
         ids = (self._tokenizer.token_to_id(token) for token in tokens)
         return next((found for found in ids if found is not None), None)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_bytes())) if path.is_file() else {}
 
 
 def _leading(flags: Sequence[int]) -> int:

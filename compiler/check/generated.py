@@ -34,10 +34,15 @@ def prefill(session: Session, manifest: Manifest, input_ids: np.ndarray, constan
     Returns:
         (batch, sequence, vocabulary)
     """
+    if cache_of(manifest).layout == "none":
+        return forced(session, manifest, list(input_ids[:, :1]), np.roll(input_ids, -1, axis=1), constants)
+    return session.run(prefill_feeds(manifest, input_ids, constants))["logits"]
+
+
+def prefill_feeds(manifest: Manifest, input_ids: np.ndarray, constants: Feeds | None = None) -> Feeds:
+    """What a decoder is fed to answer at every position of equally long rows (batch, sequence) int64, without a past."""
     cache = cache_of(manifest)
     batch, sequence = input_ids.shape
-    if cache.layout == "none":
-        return forced(session, manifest, list(input_ids[:, :1]), np.roll(input_ids, -1, axis=1), constants)
     positions = np.broadcast_to(np.arange(sequence), (batch, sequence)).copy()
     known: Feeds = {
         "input_ids": input_ids,
@@ -52,7 +57,7 @@ def prefill(session: Session, manifest: Manifest, input_ids: np.ndarray, constan
             feeds[tensor.name] = known[tensor.name]
         else:  # the only inputs left are the past's, still empty
             feeds[tensor.name] = np.zeros((batch, cache.kv_heads, 0, cache.head_dim), dtype=tensor.dtype)
-    return session.run(feeds)["logits"]
+    return feeds
 
 
 def forced(

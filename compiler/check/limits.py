@@ -75,6 +75,13 @@ class Limits:
         basis = "" if limit is None else f"budget {field}"
         return Finding(name=name, value=value, unit=unit, samples=samples, better=better, limit=limit, basis=basis)
 
+    def by_distance(self, name: str, value: float, samples: int, field: str) -> Finding:
+        """A relative error: judged by how far apart two unit vectors are whose cosine is the budget's `field`."""
+        cosine: float | None = getattr(self.budget, field)
+        limit = None if cosine is None else (2 * (1 - cosine)) ** 0.5
+        basis = "" if limit is None else f"the distance of unit vectors at budget {field}"
+        return Finding(name=name, value=value, unit="ratio", samples=samples, better="lower", limit=limit, basis=basis)
+
 
 def shown(name: str, value: float, samples: int, unit: str, *, better: Better = "lower") -> Finding:
     """A value without a limit."""

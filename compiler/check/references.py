@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
 import numpy as np
@@ -13,7 +14,8 @@ Feeds = dict[str, np.ndarray]
 class ReferenceModel(Protocol):
     """See `checkpoint.reference.Reference` for shapes.
 
-    Encoders need `run`, decoders `logits` and `generate`, encoder-decoders `answers`, `generate` and `start_token`.
+    Encoders need `run`, decoders `logits` and `generate`, encoder-decoders `answers`, `generate` and `start_token`;
+    `layers` and `watching` are for finding where answers part (`bisect`).
     """
 
     @property
@@ -26,6 +28,12 @@ class ReferenceModel(Protocol):
     def logits(self, input_ids: np.ndarray, attention_mask: np.ndarray, position_ids: np.ndarray) -> np.ndarray: ...
 
     def generate(self, input_ids: np.ndarray, attention_mask: np.ndarray, max_new_tokens: int) -> np.ndarray: ...
+
+    def layers(self, inside: str | None = None) -> list[str]: ...
+
+    def watching(
+        self, modules: Sequence[str], sink: Callable[[str, np.ndarray], None]
+    ) -> AbstractContextManager[None]: ...
 
     def close(self) -> None: ...
 

@@ -43,7 +43,7 @@ def _config(folder: Path) -> Any:
     try:
         with quiet():
             return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except Exception as error:  # configurations raise whatever their fields provoke
         lines = str(error).strip().splitlines()
         raise CheckpointError(
             f"{folder}: the configuration cannot be read",
@@ -73,7 +73,7 @@ def _one_logit_a_token(architecture: str, config: Any) -> bool:
     try:
         with quiet(), torch.device("meta"), torch.no_grad():
             model = getattr(transformers, architecture)(config)
-            logits = model(input_ids=torch.zeros(2, 3, dtype=torch.int64)).get("logits")
+            logits = model(input_ids=torch.zeros(2, 16, dtype=torch.int64)).get("logits")
     except Exception:  # noqa: BLE001 - it reads no text, or cannot run without weights
         return False
-    return logits is not None and tuple(logits.shape) == (2, 3)
+    return logits is not None and tuple(logits.shape) == (2, 16)

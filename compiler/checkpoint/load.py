@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compiler.checkpoint.adapter import FOLDER as ADAPTER
 from compiler.checkpoint.adapter import WEIGHTS
 from compiler.checkpoint.heads import tasks_of
+from compiler.checkpoint.join import FOLDER as ADAPTER
 from compiler.checkpoint.quiet import quiet
 from compiler.checkpoint.weights import shapes
 from compiler.errors import CheckpointError, UsageError
@@ -17,6 +17,7 @@ from compiler.tasks import TASKS
 if TYPE_CHECKING:
     import torch
 
+NO_TOKEN = -1
 LABELLED = ("text-classification", "token-classification")
 
 
@@ -87,8 +88,7 @@ def load_model(folder: Path, task: str, dtype: str = "float32") -> torch.nn.Modu
     if given:
         from compiler.checkpoint.tuned import tuned
 
-        with quiet():
-            model = tuned(model, adapter)
+        model = tuned(model, adapter)
     return model.to(getattr(torch, dtype)).eval()  # type: ignore[no-any-return]
 
 
@@ -119,6 +119,16 @@ def _require_sizes(folder: Path, task: str, model: Any, mismatched: Any) -> None
             expected=f"0 to {len(labels) - 1}",
             action="correct id2label in config.json",
         )
+
+
+def allow_batches(model: Any) -> None:
+    """Let a model without a padding token take several texts at once, which are then equally long.
+
+    Decoders with a classifier find the last token of a text by its padding, and refuse batches when they know none.
+    """
+    config = model.config.get_text_config()
+    if config.pad_token_id is None:
+        config.pad_token_id = NO_TOKEN
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from compiler.checkpoint.load import load_model
+from compiler.checkpoint.layers import Sink, layers_of, modules_inside, watching
+from compiler.checkpoint.load import allow_batches, load_model
 from compiler.checkpoint.quiet import quiet
 from compiler.errors import InputError
 from compiler.records import CacheShape
@@ -43,7 +46,11 @@ class Reference:
         self.dtype = dtype
         self._outputs = TASKS[task].outputs
         self._model: Any = load_model(folder, task, dtype)
+        if TASKS[task].kind == "encoder":
+            allow_batches(self._model)
         if dtype == "float64":
+            if self._model._can_set_experts_implementation():  # the grouped kernels have no float64
+                self._model.set_experts_implementation("eager")
             for module in self._model.modules():
                 module.register_forward_pre_hook(_in_float64, with_kwargs=True)
         self._parameters = inspect.signature(self._model.forward).parameters
@@ -161,6 +168,14 @@ class Reference:
             options["logits_to_keep"] = 1
         return Decoding(self._model, batch, capacity, options)
 
+    def layers(self, inside: str | None = None) -> list[str]:
+        """Paths of the modules that cut the model into pieces; of all modules below one of them, if that is given."""
+        return list(modules_inside(self._model, inside) if inside else layers_of(self._model))
+
+    def watching(self, modules: Sequence[str], sink: Sink) -> AbstractContextManager[None]:
+        """While this is open, `sink` is given the path and the output of each of these modules as it runs."""
+        return watching(self._model, modules, sink)
+
     def close(self) -> None:
         """Give the weights back."""
         self._model = None
@@ -198,14 +213,21 @@ class Decoding:
         """See `engines.Decoding.select`."""
         import torch
 
+        index = torch.from_numpy(rows)
         self._batch = len(rows)
         if self._cache is not None:
-            self._cache.reorder_cache(torch.from_numpy(rows))
+            self._cache.reorder_cache(index)
+        if "encoder_outputs" in self._options:
+            (states,) = self._options["encoder_outputs"]
+            mask = self._options["attention_mask"]
+            self._options |= {"encoder_outputs": (states[index],), "attention_mask": mask[index]}
 
     def truncate(self, length: int) -> None:
         """See `engines.Decoding.truncate`."""
-        if self._cache is not None:
-            self._cache.crop(length)
+        if self._batch != 1:
+            raise InputError("only a single row can be truncated", found=f"{self._batch} rows", expected="1")
+        if self._cache is not None and (extra := self._cache.get_seq_length() - length) > 0:
+            self._cache.crop(-extra)
 
 
 class Recomputing:

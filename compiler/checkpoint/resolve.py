@@ -7,12 +7,16 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from compiler.cache import key
 from compiler.checkpoint.weights import check_safetensors, require_shards
 from compiler.errors import CheckpointError, UsageError, did_you_mean
 from compiler.records import Source
 from compiler.tasks import TASKS
+
+if TYPE_CHECKING:
+    from compiler.checkpoint.adapter import Adapter
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w-][\w.-]*")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -27,12 +31,16 @@ PIPELINES = {
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A vetted checkpoint. `folder` has config.json and safetensors weights, whatever the source looked like."""
+    """A vetted checkpoint. `folder` has config.json and safetensors weights, whatever the source looked like.
+
+    `adapters` are those that stay apart; one that is compiled in is part of `folder`.
+    """
 
     source: Source
     folder: Path
     task: str
     config: dict[str, Any]
+    adapters: tuple[Adapter, ...] = ()
 
     @property
     def architecture(self) -> str:
@@ -70,7 +78,7 @@ def resolve(
         folder = path.resolve()
         source = Source(kind="folder", location=model, digest=_digest(folder))
     else:
-        folder, commit = _hub(model, revision, allow_pickle)
+        folder, commit = hub(model, revision, allow_pickle=allow_pickle)
         source = Source(kind="hub", location=model, digest=_digest(folder), revision=commit)
     if revision and source.kind != "hub":
         raise UsageError("--revision", found=f"a local {source.kind}", expected="a hub id", action="drop --revision")
@@ -84,7 +92,8 @@ def resolve(
     require_shards(folder, model)
 
     # What needs transformers, seconds to import, is asked once per checkpoint.
-    answer = cache / "checkpoint" / f"{source.digest[:32]}-{wanted or 'inferred'}.txt"
+    made_by = key(source.digest, wanted, code=("checkpoint", "tasks.py"), packages=("transformers", "optimum"))
+    answer = cache / "checkpoint" / f"{made_by}.txt"
     if answer.exists():
         found = answer.read_text()
     else:
@@ -149,7 +158,8 @@ def _gguf(path: Path, location: str, cache: Path) -> tuple[Source, Path]:
     return Source(kind="gguf", location=location, digest=digest), materialize(path, cache / "checkpoint" / digest[:32])
 
 
-def _hub(model: str, revision: str | None, allow_pickle: bool) -> tuple[Path, str]:
+def hub(model: str, revision: str | None, *, allow_pickle: bool) -> tuple[Path, str]:
+    """The snapshot of a hub id and its commit. Raises CheckpointError."""
     if not HUB_ID.fullmatch(model):
         raise CheckpointError(
             f"{model}: no such file or folder", expected="a folder, a .gguf file or a hub id", action="check the path"

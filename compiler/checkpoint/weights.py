@@ -50,3 +50,18 @@ def require_shards(folder: Path, model: str) -> None:
         raise CheckpointError(
             f"{model}: {len(missing)} weight shard(s) missing", found=", ".join(missing[:3]), action="download them"
         )
+
+
+def shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Every tensor's shape, from the header of a file that `check_safetensors` let pass."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    try:
+        return {
+            name: tuple(int(size) for size in entry["shape"])
+            for name, entry in header.items()
+            if name != "__metadata__"
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: the safetensors header is damaged", found=repr(error)) from error

@@ -7,11 +7,13 @@ command which installs it.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 
+from compiler.engines.adapted import AdaptedSession, rank_zero
 from compiler.errors import EngineUnavailableError, UsageError, did_you_mean
 from compiler.records import Built, CacheShape, EngineOptions, Manifest, Optimized, Placement
 
@@ -116,6 +118,20 @@ class Engine(Protocol):
         """What really runs: every node's operator, device and precision, from one profiled call."""
         ...
 
+    def watch(
+        self, model: Path, options: EngineOptions, modules: Sequence[str], feeds: Feeds
+    ) -> Iterator[tuple[str, list[np.ndarray]]]:
+        """The tensors that leave each of these modules of the checkpoint, for one call of the model.
+
+        Several tensors may leave a module, in any order; which of them is its output shows in their values. A module
+        of which the engine keeps no such tensor is left out. Few modules' tensors are in memory at a time.
+        """
+        ...
+
+    def precisions(self, model: Path, modules: Sequence[str]) -> dict[str, str]:
+        """What each module's products with weights compute in ("int8", "int4 weights", ...); "" where it has none."""
+        ...
+
 
 ENGINES: dict[str, str] = {
     "onnxruntime-cpu": "compiler.engines.onnxruntime_cpu",
@@ -140,12 +156,16 @@ def engine(name: str) -> Engine:
 def open_bundle(folder: Path, manifest: Manifest, options: EngineOptions) -> Session:
     """All graphs of a bundle as one session; an `EncoderDecoderSession` where there are two.
 
+    Where the bundle has adapters to choose from, it is an `AdaptedSession` with none of them in effect.
+
     Raises:
         EngineUnavailableError: the engine is missing here.
         EngineError: it cannot open a graph.
     """
     module = engine(manifest.engine)
     session = module.open(folder / manifest.model, options)
+    if manifest.adapter_inputs:
+        session = AdaptedSession(session, rank_zero(manifest.adapter_inputs))
     if manifest.encoder is None:
         return session
     return Pair(module.open(folder / manifest.encoder.model, options), session)

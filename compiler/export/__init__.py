@@ -21,10 +21,12 @@ import onnx_ir as ir
 from compiler import records
 from compiler.checkpoint import Checkpoint, load_model, load_tokenizer
 from compiler.checkpoint.pooling import context_length, pooling
+from compiler.checkpoint.virtual import VirtualTokens
 from compiler.errors import CheckpointError
-from compiler.export import portable
+from compiler.export import lora, portable
 from compiler.export.encoder_decoder import signatures
 from compiler.export.graph_inputs import Signature, signature
+from compiler.export.prefix import prefixed
 from compiler.export.trace import trace
 from compiler.records import Exported, Graph, Tensor
 from compiler.tasks import TASKS
@@ -41,10 +43,13 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
         ExportError: the model cannot be traced or the graph is not valid.
     """
     started = time.perf_counter()
-    model: Any = load_model(checkpoint.folder, checkpoint.task)
-    vocabulary = _carry_text_files(checkpoint, model, out)
-    length = context_length(checkpoint.folder, model.config)
+    loaded: Any = load_model(checkpoint.folder, checkpoint.task)
     kind = TASKS[checkpoint.task].kind
+    virtual = loaded if isinstance(loaded, VirtualTokens) else None
+    model = virtual.base if virtual else loaded
+    vocabulary = _carry_text_files(checkpoint, model, out)
+    length = context_length(checkpoint.folder, model) - (virtual.virtual if virtual else 0)
+    changes = lora.read(model, checkpoint.adapters, kind)
     encoder: Graph | None = None
     name = portable.MODEL
     if kind == "encoder-decoder":
@@ -52,9 +57,12 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
         graph = _write(model, reading, length, out, portable.ENCODER)
         encoder = Graph(model=portable.ENCODER, inputs=_tensors(graph.inputs), outputs=_tensors(graph.outputs))
         name = portable.DECODER
+    elif virtual and kind == "decoder":
+        traced = prefixed(virtual, checkpoint.task)
     else:
-        traced = signature(model, checkpoint.task)
-    graph = _write(model, traced, length, out, name)
+        traced = signature(loaded, checkpoint.task)
+    with lora.apart(model, traced, changes) as with_adapters:
+        graph = _write(model, with_adapters, length, out, name)
     exported = Exported(
         source=checkpoint.source,
         task=checkpoint.task,
@@ -73,6 +81,7 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
         cache=traced.cache,
         pooling=pooling(checkpoint.folder) if checkpoint.task == "feature-extraction" else None,
         encoder=encoder,
+        adapters=lora.write(changes, checkpoint.adapters, out),
     )
     records.save(exported, out / RECORD)
     return exported
@@ -101,10 +110,12 @@ def _carry_text_files(checkpoint: Checkpoint, model: Any, out: Path) -> int:
             action="use a checkpoint with a fast tokenizer",
         )
     rows = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
+    last, number = max(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
+    if number >= rows:
         raise CheckpointError(
             f"{checkpoint.source.location}: tokenizer and model do not belong together",
-            found=f"{len(tokenizer)} tokens in the tokenizer, {rows} rows in the embedding",
+            found=f"token {number} ({last!r}) in the tokenizer, {rows} rows in the embedding",
+            expected="a row for every token",
             action="use the tokenizer that the model was trained with",
         )
     tokenizer.save_pretrained(out)
@@ -118,10 +129,12 @@ def _carry_text_files(checkpoint: Checkpoint, model: Any, out: Path) -> int:
             path.unlink()
     config = json.loads((out / "tokenizer_config.json").read_bytes())
     config.pop("name_or_path", None)
+    for name in ("padding_side", "model_input_names"):  # transformers leaves a class' own out
+        config[name] = getattr(tokenizer, name)
     (out / "tokenizer_config.json").write_text(
         json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
-    return len(tokenizer)
+    return int(number) + 1
 
 
 def _tensors(values: Iterable[Any]) -> tuple[Tensor, ...]:

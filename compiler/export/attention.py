@@ -14,6 +14,7 @@ from transformers.masking_utils import bidirectional_mask_function, causal_mask_
 
 NAME = "portable"
 OPSET = 23
+UNREAD = {"position_ids", "cache_position"}  # tensors that are passed on to every attention, and that none reads
 
 
 def attention(  # noqa: PLR0917 - the signature is transformers'
@@ -25,7 +26,8 @@ def attention(  # noqa: PLR0917 - the signature is transformers'
     scaling: float | None = None,
     softcap: float | None = None,
     position_bias: torch.Tensor | None = None,
-    **_: Any,
+    s_aux: torch.Tensor | None = None,
+    **rest: Any,
 ) -> tuple[torch.Tensor, None]:
     """Emit ONNX `Attention` (opset 23).
 
@@ -34,12 +36,21 @@ def attention(  # noqa: PLR0917 - the signature is transformers'
         key, value: (batch, kv_heads, total, head_dim), the cache included.
         attention_mask: (batch, 1, sequence, total) bool, True where a key may be seen.
         position_bias: (1, heads, sequence, total), added to the scores.
+        s_aux: (heads,), a score that takes part in the softmax and brings no value: an attention sink.
 
     Returns:
         (batch, sequence, heads, head_dim), and None for the weights.
+
+    Raises:
+        NotImplementedError: the model gives its attention a tensor that is not known here.
     """
+    unknown = [name for name, given in rest.items() if isinstance(given, torch.Tensor) and name not in UNREAD]
+    if unknown:
+        raise NotImplementedError(f"{type(module).__name__} gives its attention {', '.join(unknown)}")
     if position_bias is not None:
         attention_mask = _masked_bias(position_bias, attention_mask, query.shape[0])
+    if s_aux is not None:
+        key, value, attention_mask = _with_sink(s_aux, query, key, value, attention_mask)
     inputs = [query, key, value]
     if attention_mask is not None:
         inputs.append(attention_mask)
@@ -64,6 +75,20 @@ def _masked_bias(bias: torch.Tensor, mask: torch.Tensor | None, batch: int) -> t
     if mask is None:
         return bias.expand(batch, -1, -1, -1)
     return torch.where(mask, bias, torch.finfo(bias.dtype).min)
+
+
+def _with_sink(
+    sink: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Keys, values and biases with one more column: a key and a value of zeros, whose bias is the sink."""
+    batch, heads, rows, _ = query.shape
+    bias = query.new_zeros(()) if mask is None else mask
+    if bias.dtype == torch.bool:
+        bias = torch.where(bias, 0.0, torch.finfo(query.dtype).min)
+    bias = bias.expand(batch, heads, rows, key.shape[2])
+    bias = torch.cat([bias, sink.to(query.dtype).reshape(1, -1, 1, 1).expand(batch, -1, rows, -1)], dim=-1)
+    key, value = (torch.cat([part, torch.zeros_like(part[:, :, :1])], dim=2) for part in (key, value))
+    return key, value, bias
 
 
 def mask(

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
+from compiler.checkpoint.load import allow_batches
 from compiler.records import CacheShape
 from compiler.tasks import TASKS
 
@@ -36,6 +37,7 @@ class Encoder(torch.nn.Module):
     def __init__(self, model: torch.nn.Module, names: tuple[str, ...], outputs: tuple[str, ...]) -> None:
         super().__init__()
         self.model, self.names, self.outputs = model, names, outputs
+        allow_batches(model)
         self.float_mask = PERMUTED in inspect.signature(model.forward).parameters  # these subtract it from 1.0
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:

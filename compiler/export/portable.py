@@ -92,8 +92,8 @@ def _name_dims(model: ir.Model, signature: Signature) -> None:
     for value in model.graph.outputs:  # the tracer may have another expression for a length that is known by name
         before = past.get((value.name or "").replace("present.", "past_key_values."))
         if before is not None and before is not value and before.shape is not None:
-            dims = [dim if isinstance(dim, int) else dim.value for dim in before.shape]
-            value.shape = ir.Shape(["total_sequence" if dim == "past_sequence" else dim for dim in dims])
+            known = [dim if isinstance(dim, int) else dim.value for dim in before.shape]
+            value.shape = ir.Shape(["total_sequence" if dim == "past_sequence" else dim for dim in known])
 
 
 def _module_path(scopes: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import TracebackType
 from typing import Any
 
 import onnx_ir as ir
@@ -12,6 +13,7 @@ from compiler.checkpoint.quiet import quiet
 from compiler.errors import ExportError
 from compiler.export import attention, experts
 from compiler.export.graph_inputs import Signature
+from compiler.export.portable import WRAPPER
 from compiler.export.whole import whole_operators
 
 # Dims that follow from others; torch.export works them out by itself.
@@ -25,7 +27,8 @@ def trace(model: Any, signature: Signature, context_length: int) -> ir.Model:
         ExportError: torch cannot trace the model; names the module it stopped in.
     """
     attention.register()
-    model.set_attn_implementation(attention.NAME)
+    with quiet():  # models that do not route attention through the interface say so
+        model.set_attn_implementation(attention.NAME)
     experts.register(model)
     try:
         with quiet(), torch.no_grad(), whole_operators(model):
@@ -76,7 +79,7 @@ def _traced(signature: Signature, longest: int) -> torch.export.ExportedProgram:
 
 
 def _cause(error: Exception) -> str:
-    """The first line of the innermost message, and the deepest module of the model in the traceback."""
+    """The first line of the innermost message, and the deepest module of the model that it came from."""
     inner: BaseException = error
     while inner.__cause__ is not None:
         inner = inner.__cause__
@@ -84,10 +87,26 @@ def _cause(error: Exception) -> str:
     place = ""
     step = inner.__traceback__
     while step is not None:
-        code = step.tb_frame.f_code
-        owner = step.tb_frame.f_locals.get("self")
-        if isinstance(owner, torch.nn.Module) and "modeling_" in code.co_filename:
-            file = re.sub(r".*/", "", code.co_filename)
-            place = f" in {type(owner).__name__} ({file}:{step.tb_lineno})"
+        place = _module_called(step) or _module_converted(step) or place
         step = step.tb_next
     return f"{type(inner).__name__}: {line[:300]}{place}"
+
+
+def _module_called(step: TracebackType) -> str:
+    """The module whose forward this frame is."""
+    code, owner = step.tb_frame.f_code, step.tb_frame.f_locals.get("self")
+    if not isinstance(owner, torch.nn.Module) or "modeling_" not in code.co_filename:
+        return ""
+    file = re.sub(r".*/", "", code.co_filename)
+    return f" in {type(owner).__name__} ({file}:{step.tb_lineno})"
+
+
+def _module_converted(step: TracebackType) -> str:
+    """The module of the operation that this frame turns into ONNX."""
+    node = step.tb_frame.f_locals.get("node")
+    modules = node.meta.get("nn_module_stack") if isinstance(node, torch.fx.Node) else None
+    if not modules:
+        return ""
+    path, kind = list(modules.values())[-1]
+    name = kind.__name__ if isinstance(kind, type) else str(kind).rpartition(".")[2]
+    return f" in {path.removeprefix(WRAPPER)} ({name})"

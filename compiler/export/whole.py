@@ -84,34 +84,45 @@ def _emit_rms_norm(module: torch.nn.Module, offset: float, epsilon: float) -> Ca
 
 
 def _is_standard_rotary(function: Rotary) -> bool:
-    """Whether it rotates the two halves of q and k (batch, heads, sequence, dim) by cos, sin (batch, sequence, dim)."""
+    """Whether it rotates the two halves of q and k (batch, heads, sequence, dim) by cos, sin (batch, sequence, dim).
+
+    Given narrower cos and sin it has to leave the rest of each head as it is, or refuse them.
+    """
     generator = torch.Generator().manual_seed(0)
     query, key = (torch.randn(2, heads, 3, 8, generator=generator) for heads in (4, 2))
     angles = torch.randn(2, 3, 4, generator=generator)
-    angles = torch.cat((angles, angles), dim=-1)
-    cos, sin = angles.cos(), angles.sin()
 
-    def rotate(x: torch.Tensor) -> torch.Tensor:
-        first, second = x.chunk(2, dim=-1)
-        return x * cos[:, None] + torch.cat((-second, first), dim=-1) * sin[:, None]
+    def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+        rotated, rest = x[..., : cos.shape[-1]], x[..., cos.shape[-1] :]
+        first, second = rotated.chunk(2, dim=-1)
+        turned = torch.cat((-second, first), dim=-1)
+        return torch.cat((rotated * cos[:, None] + turned * sin[:, None], rest), dim=-1)
 
-    try:
-        found = function(query, key, cos, sin)
-    except (TypeError, RuntimeError, ValueError, IndexError):
-        return False
-    return len(found) == 2 and all(
-        a.shape == b.shape and torch.allclose(a, b, atol=1e-5)
-        for a, b in zip(found, (rotate(query), rotate(key)), strict=True)
-    )
+    def agrees(angles: torch.Tensor) -> bool | None:
+        """None where the function refuses."""
+        both = torch.cat((angles, angles), dim=-1)
+        cos, sin = both.cos(), both.sin()
+        try:
+            found = function(query, key, cos, sin)
+        except (TypeError, RuntimeError, ValueError, IndexError):
+            return None
+        return len(found) == 2 and all(
+            a.shape == b.shape and torch.allclose(a, b, atol=1e-5)
+            for a, b in zip(found, (rotate(query, cos, sin), rotate(key, cos, sin)), strict=True)
+        )
+
+    return agrees(angles) is True and agrees(angles[..., :2]) is not False
 
 
 def _emit_rotary(
     query: torch.Tensor, key: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, *_: Any, **__: Any
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    half = cos.shape[-1] // 2
-    cos, sin = cos[..., :half], sin[..., :half]
+    width = cos.shape[-1]
+    # One table for all rows is spelled out: the operator does not broadcast it.
+    cos, sin = (table[..., : width // 2].expand(query.shape[0], -1, -1) for table in (cos, sin))
+    part: dict[str, Any] = {"rotary_embedding_dim": width} if width < query.shape[-1] else {}
     rotated = (
-        torch.onnx.ops.symbolic("RotaryEmbedding", [x, cos, sin], {}, dtype=x.dtype, shape=x.shape, version=OPSET)
+        torch.onnx.ops.symbolic("RotaryEmbedding", [x, cos, sin], part, dtype=x.dtype, shape=x.shape, version=OPSET)
         for x in (query, key)
     )
     return next(rotated), next(rotated)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from compiler.corpus import calibration_text
 from compiler.errors import CheckpointError
@@ -21,7 +21,9 @@ def text_feeds(tokenizer_file: Path, exported: Exported, count: int, length: int
     """Feeds of real text: `count` passages of up to `length` tokens, drawn from all over the calibration text.
 
     They come in batches, padded on the right: of unequal lengths for encoders, full passages and an empty cache for
-    decoders. A feed names every input that a portable or lowered graph of this kind may have; take those it has.
+    decoders. Where a model tells the two texts of a pair apart, every other passage is a pair; where it chooses, a
+    batch is one question's choices. A feed names every input that a portable or lowered graph of this kind may have;
+    take those it has.
 
     Raises:
         CheckpointError: the tokenizer cannot be read, or its tokens do not fit the model's vocabulary.
@@ -32,11 +34,14 @@ def text_feeds(tokenizer_file: Path, exported: Exported, count: int, length: int
     rng = np.random.default_rng(seed)
     texts = calibration_text()
     sizes = np.array([len(text) for text in texts], dtype=np.float64)
-    passages = []
+    paired = any(tensor.name == "token_type_ids" for tensor in exported.inputs)
+    passages: list[Encoding] = []
     for index in rng.choice(len(texts), size=count, p=sizes / sizes.sum()):
         tokenizer.enable_truncation(int(rng.integers(shortest, longest + 1)))
         start = int(rng.integers(0, max(1, len(texts[index]) - CHARACTERS * longest)))
-        passages.append(tokenizer.encode(texts[index][start : start + CHARACTERS * longest]).ids)
+        passage = texts[index][start : start + CHARACTERS * longest]
+        second = passage[len(passage) // 2 :] if paired and len(passages) % 2 else None
+        passages.append(tokenizer.encode(passage, second))
     _check(passages, tokenizer_file, exported)
     return [_feed(passages[start : start + BATCH], exported) for start in range(0, count, BATCH)]
 
@@ -55,8 +60,8 @@ def _tokenizer(file: Path) -> Tokenizer:
     return tokenizer
 
 
-def _check(passages: list[list[int]], tokenizer_file: Path, exported: Exported) -> None:
-    largest = max(max(ids, default=0) for ids in passages)
+def _check(passages: list[Encoding], tokenizer_file: Path, exported: Exported) -> None:
+    largest = max(max(passage.ids, default=0) for passage in passages)
     if largest >= exported.vocabulary:
         raise CheckpointError(
             f"{tokenizer_file}: does not belong to this model",
@@ -66,19 +71,33 @@ def _check(passages: list[list[int]], tokenizer_file: Path, exported: Exported) 
         )
 
 
-def _feed(passages: list[list[int]], exported: Exported) -> Feeds:
-    lengths = np.array([len(passage) for passage in passages], dtype=np.int64)[:, None]
+def _feed(passages: list[Encoding], exported: Exported) -> Feeds:
+    lengths = np.array([len(passage.ids) for passage in passages], dtype=np.int64)[:, None]
     width = int(lengths.max())
     columns = np.arange(width, dtype=np.int64)
     feed: Feeds = {
-        "input_ids": np.array([passage + [0] * (width - len(passage)) for passage in passages], dtype=np.int64),
+        "input_ids": _padded([passage.ids for passage in passages], width),
         "attention_mask": (columns < lengths).astype(np.int64),
-        "token_type_ids": np.zeros((len(passages), width), dtype=np.int64),
+        "token_type_ids": _padded([passage.type_ids for passage in passages], width),
         "position_ids": np.tile(columns, (len(passages), 1)),
         "logits_positions": lengths - 1,
     }
+    for tensor in exported.inputs:
+        if tensor.name.startswith("adapter."):  # the base, whose matrices have rank 0
+            shape = [0 if dim == "rank" else int(dim) for dim in tensor.shape]
+            feed[tensor.name] = np.zeros(shape, tensor.dtype)
     if exported.cache is not None:
         empty = np.zeros((len(passages), exported.cache.kv_heads, 0, exported.cache.head_dim), dtype=np.float32)
         for layer in range(exported.cache.layers):
             feed[f"past_key_values.{layer}.key"] = feed[f"past_key_values.{layer}.value"] = empty
+    if exported.task == "multiple-choice":
+        feed = {name: array[None] for name, array in feed.items()}
+    for tensor in exported.inputs:
+        if tensor.name.startswith("adapter."):  # the base, whose matrices have rank 0
+            shape = [0 if dim == "rank" else int(dim) for dim in tensor.shape]
+            feed[tensor.name] = np.zeros(shape, tensor.dtype)
     return feed
+
+
+def _padded(rows: list[list[int]], width: int) -> np.ndarray:
+    return np.array([row + [0] * (width - len(row)) for row in rows], dtype=np.int64)

@@ -57,6 +57,8 @@ class Conversation:
         if self._answering is not None:
             self._answering.close()
         options = self._writer.options(arguments)
+        if "adapter" in arguments:
+            raise InputError("an adapter is chosen for a whole conversation", action="give it to conversation()")
         if options.beams.count > 1 or options.details:
             raise InputError("a conversation gives text as it is chosen", expected="no beams and no details")
         if not isinstance(message, str):

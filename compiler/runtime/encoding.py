@@ -44,6 +44,8 @@ class Encoder:
             )
         self.text = text
         self._inputs = [(tensor.name, np.dtype(tensor.dtype), len(tensor.shape)) for tensor in manifest.inputs]
+        # Some tokenizers tell no pair's texts apart although the model could.
+        self._types = "token_type_ids" in text.settings.get("model_input_names", ["token_type_ids"])
         # A model that gives one answer a text finds the text's end by its padding token, if at all.
         pooled = not any("sequence" in tensor.shape for tensor in manifest.outputs)
         last = text.config.get("pad_token_id") is None or text.settings.get("padding_side") == "left"
@@ -69,11 +71,12 @@ class Encoder:
         for name, dtype, rank in self._inputs:
             match name:
                 case "input_ids":
-                    feed = _padded([encoding.ids for encoding in encodings], self.text.pad, dtype)
+                    feed = _padded([encoding.ids for encoding in encodings], self.text.pad, dtype, mask.shape[1])
                 case "attention_mask":
                     feed = mask.astype(dtype)
                 case "token_type_ids":
-                    feed = _padded([encoding.type_ids for encoding in encodings], 0, dtype)
+                    types = [encoding.type_ids for encoding in encodings] if self._types else [[0]] * len(encodings)
+                    feed = _padded(types, 0, dtype, mask.shape[1])
                 case "position_ids":
                     feed = np.tile(np.arange(mask.shape[1], dtype=dtype), (len(mask), 1))
                 case _:
@@ -82,8 +85,8 @@ class Encoder:
         return feeds
 
 
-def _padded(rows: Sequence[Sequence[int]], fill: int, dtype: np.dtype) -> np.ndarray:
-    padded = np.full((len(rows), max(map(len, rows))), fill, dtype)
+def _padded(rows: Sequence[Sequence[int]], fill: int, dtype: np.dtype, width: int) -> np.ndarray:
+    padded = np.full((len(rows), width), fill, dtype)
     for row, values in enumerate(rows):
         padded[row, : len(values)] = values
     return padded

@@ -16,9 +16,10 @@ from compiler import bundle, records
 from compiler.engines import Session, open_bundle
 from compiler.errors import UsageError
 from compiler.records import Certificate, Manifest
+from compiler.runtime.adapters import Adapters
 from compiler.runtime.conversation import Conversation
 from compiler.runtime.feeds import FeedCheck
-from compiler.runtime.generation import Generator, Prompts
+from compiler.runtime.generation import Generated, Generator, Prompts
 from compiler.runtime.options import Arguments
 from compiler.runtime.pipelines import PipelineModel, named
 from compiler.runtime.starts import Prompt
@@ -74,17 +75,29 @@ class Model(Understanding, PipelineModel):
         """
         return records.load(self.folder / bundle.CERTIFICATE, Certificate)
 
-    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, feeds: Mapping[str, np.ndarray], *, adapter: str | None = None) -> dict[str, np.ndarray]:
         """Raw tensors in, all outputs out. Names, dtypes and shapes are those of `manifest.inputs` and `.outputs`.
+
+        Args:
+            feeds: every input by name.
+            adapter: the name of one of the bundle's adapters; None is the base.
 
         Raises:
             InputError: a name, dtype or shape does not fit; nothing is cast silently.
             EngineError: the engine fails on these feeds.
         """
-        return self._session.run(self._feeds(feeds))
+        return self._with(adapter).run(self._feeds(feeds))
 
     @overload
     def generate(self, prompt: Prompt, *, stream: Literal[True], **arguments: Unpack[Arguments]) -> Iterator[str]: ...
+
+    @overload
+    def generate(self, prompt: Prompt, *, details: Literal[True, "logits"], **rest: Unpack[Arguments]) -> Generated: ...
+
+    @overload
+    def generate(
+        self, prompt: Prompts, *, details: Literal[True, "logits"], **rest: Unpack[Arguments]
+    ) -> list[Generated]: ...
 
     @overload
     def generate(self, prompt: Prompt, *, stream: Literal[False] = ..., **arguments: Unpack[Arguments]) -> str: ...
@@ -102,7 +115,8 @@ class Model(Understanding, PipelineModel):
 
         Args:
             prompt: a text, chat messages (`{"role": "user", "content": "..."}`, ...), or a list of either.
-            stream: give an iterator of pieces of text instead, for a single prompt.
+            stream: give an iterator of pieces of text instead, for a single prompt. Closing it frees the cache.
+            details: give `Generated` with tokens and log-probabilities in place of text; "logits" keeps all logits too.
             arguments: `max_new_tokens`, `temperature`, `beams`, `stop`, ...: see `compiler.runtime.options.Arguments`.
 
         Returns:
@@ -113,25 +127,26 @@ class Model(Understanding, PipelineModel):
             InputError: an argument has a wrong type or is out of range, or a prompt is empty and the model has no
                 token to begin with.
             ContextError: a prompt leaves no room in the model's context.
-            UsageError: the bundle does not generate, or has no chat template for messages.
+            UsageError: the bundle does not generate, has no chat template for messages, or has no such adapter.
 
         With `input_ids` in place of a prompt, it takes torch tensors and settings as transformers' `generate` does, and
         gives the tokens (batch, sequence): the rows with their answers.
         """
         if prompt is None and "input_ids" in arguments:
             return self._generate_tokens(**arguments)
-        session = self._session
+        session = self._with(arguments.get("adapter"))
         options = self._generator.options(arguments)
         return self._generator(session, prompt, options, stream=stream, constants={})
 
-    def conversation(self, *, system: str | None = None) -> Conversation:
+    def conversation(self, *, system: str | None = None, adapter: str | None = None) -> Conversation:
         """A conversation that keeps its cache from message to message.
 
         Args:
             system: the system message, for models whose chat template has one.
+            adapter: the name of one of the bundle's adapters.
 
         Raises:
-            UsageError: the bundle is not for text-generation.
+            UsageError: the bundle is not for text-generation, or has no such adapter.
         """
         cache = self.manifest.cache
         if cache is None or self.manifest.encoder is not None:
@@ -139,11 +154,12 @@ class Model(Understanding, PipelineModel):
                 f"this bundle holds no conversation: it is for {self.manifest.task}",
                 action="build it for text-generation",
             )
+        self._with(adapter)
         return Conversation(
             self._generator,
             self._text,
             self.manifest.context_length,
-            lambda capacity: self._session.decode(cache, 1, capacity, {}),
+            lambda capacity: self._with(adapter).decode(cache, 1, capacity, {}),
             system,
         )
 
@@ -164,6 +180,13 @@ class Model(Understanding, PipelineModel):
         if (session := self._open) is None:
             raise UsageError(f"{self.folder}: the model is closed", action="load it again")
         return session
+
+    def _with(self, adapter: str | None) -> Session:
+        return self._adapters(self._session, adapter)
+
+    @cached_property
+    def _adapters(self) -> Adapters:
+        return Adapters(self.folder, self.manifest)
 
     @cached_property
     def _text(self) -> Text:

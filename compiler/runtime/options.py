@@ -37,7 +37,6 @@ class Arguments(TypedDict, total=False):
         stop: an answer ends before the first of these texts.
         cancel: once this event is set, from any thread, the answer ends with the tokens it has.
         adapter: the name of one of the bundle's adapters.
-        details: give `Generated` with tokens and log-probabilities in place of text; "logits" keeps all logits too.
     """
 
     max_new_tokens: int | None
@@ -55,7 +54,6 @@ class Arguments(TypedDict, total=False):
     stop: str | Sequence[str] | None
     cancel: threading.Event | None
     adapter: str | None
-    details: Details
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ def resolve(
     """Complete the caller's arguments.
 
     Args:
-        arguments: see `Arguments`; `adapter` is not looked at.
+        arguments: see `Arguments`, and `details`; `adapter` is not looked at.
         declared: generation_config.json. What it says about single tokens always holds.
         ends: tokens that end an answer.
         defaults: take missing arguments from it too.
@@ -89,7 +87,7 @@ def resolve(
     Raises:
         InputError: an argument is unknown, of a wrong type or out of range.
     """
-    known = Arguments.__annotations__
+    known = {*Arguments.__annotations__, "details"}
     for name in arguments:
         if name not in known:
             raise InputError(f'generate() has no argument "{name}"', action=did_you_mean(name, known))

@@ -40,9 +40,8 @@ class PipelineModel:
     @abstractmethod
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]: ...
 
-    @property
     @abstractmethod
-    def _session(self) -> Session: ...
+    def _with(self, adapter: str | None) -> Session: ...
 
     @property
     @abstractmethod
@@ -98,7 +97,7 @@ class PipelineModel:
         given = settings.pop("generation_config", None)
         for config in (given, self.generation_config):
             settings = (config.to_diff_dict() if config else {}) | settings
-        generator, session = self._generator, self._session
+        generator, session = self._generator, self._with(settings.pop("adapter", None))
         options = generator.options(arguments(settings, ids.shape[1]))
         starts = [Start(prompt, []) for prompt in prompts(ids, mask)]
         answers = [answer.tokens for answer in generator.generated(session, starts, options, {})]

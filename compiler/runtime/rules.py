@@ -60,7 +60,8 @@ class Rules:
             found = scores[seen]
             scores[seen] = np.where(found < 0, found * self.repetition_penalty, found / self.repetition_penalty)
         if self.no_repeat_ngram_size:
-            scores[list(_after(tokens, self.no_repeat_ngram_size))] = -np.inf
+            repeated = _after(tokens, self.no_repeat_ngram_size)
+            scores[repeated[repeated < scores.size]] = -np.inf
         for word in self.bad_words:
             if len(word) <= len(tokens) + 1 and tuple(tokens[len(tokens) - len(word) + 1 :]) == word[:-1]:
                 scores[word[-1]] = -np.inf
@@ -83,16 +84,14 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return result
 
 
-def _after(tokens: Sequence[int], size: int) -> set[int]:
+def _after(tokens: Sequence[int], size: int) -> np.ndarray:
     """What followed earlier occurrences of the last `size` - 1 tokens."""
-    if len(tokens) < size:
-        return set()
-    suffix = tuple(tokens[len(tokens) - size + 1 :])
-    return {
-        tokens[start + size - 1]
-        for start in range(len(tokens) - size + 1)
-        if tuple(tokens[start : start + size - 1]) == suffix
-    }
+    history = np.asarray(tokens, np.int64)
+    if history.size < size:
+        return history[:0]
+    windows = np.lib.stride_tricks.sliding_window_view(history, size)
+    found: np.ndarray = windows[(windows[:, :-1] == history[history.size - size + 1 :]).all(axis=1), -1]
+    return found
 
 
 def _only(scores: np.ndarray, tokens: tuple[int, ...]) -> np.ndarray:

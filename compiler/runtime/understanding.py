@@ -40,14 +40,17 @@ class Understanding:
     def __init__(self) -> None:
         self._parts: dict[type[Any], Any] = {}
 
-    def embed(self, texts: Sequence[str], *, normalize: bool | None = None) -> np.ndarray:
+    def embed(
+        self, texts: Sequence[str], *, normalize: bool | None = None, adapter: str | None = None
+    ) -> np.ndarray:
         """One vector a text, (texts, hidden) float32, in the order given.
 
         Args:
             texts: any number of texts; zero give (0, hidden).
             normalize: scale vectors to length 1. None does what the checkpoint declares.
+            adapter: the name of one of the bundle's adapters.
         """
-        return self._part(Embedder)(self._session, texts, normalize)
+        return self._part(Embedder)(self._with(adapter), texts, normalize)
 
     def fill_mask(
         self, text: str | Sequence[str], top_k: int = 5, *, targets: str | Sequence[str] | None = None
@@ -62,15 +65,27 @@ class Understanding:
         return self._part(MaskFiller)(self._session, text, top_k, targets)
 
     @overload
-    def classify(self, text: str | Pair, top_k: int | None = 1, *, function: str | None = None) -> list[Label]: ...
+    def classify(
+        self, text: str | Pair, top_k: int | None = 1, *, function: str | None = None, adapter: str | None = None
+    ) -> list[Label]: ...
 
     @overload
     def classify(
-        self, text: list[str] | list[Pair], top_k: int | None = 1, *, function: str | None = None
+        self,
+        text: list[str] | list[Pair],
+        top_k: int | None = 1,
+        *,
+        function: str | None = None,
+        adapter: str | None = None,
     ) -> list[list[Label]]: ...
 
     def classify(
-        self, text: str | Pair | Sequence[str | Pair], top_k: int | None = 1, *, function: str | None = None
+        self,
+        text: str | Pair | Sequence[str | Pair],
+        top_k: int | None = 1,
+        *,
+        function: str | None = None,
+        adapter: str | None = None,
     ) -> list[Label] | list[list[Label]]:
         """The likeliest labels: {label, score}, best first.
 
@@ -79,8 +94,9 @@ class Understanding:
             top_k: so many labels; None is all.
             function: "softmax", "sigmoid" or "none". None is what the checkpoint was trained for: softmax for one
                 label of several, sigmoid for any number of labels or a single one, none for regression.
+            adapter: the name of one of the bundle's adapters.
         """
-        return self._part(Classifier).classify(self._session, text, top_k, function)
+        return self._part(Classifier).classify(self._with(adapter), text, top_k, function)
 
     def rerank(self, query: str, texts: Sequence[str]) -> list[Ranked]:
         """The texts as {index, score, text}, best first, by a model that judges pairs of query and text.
@@ -163,6 +179,10 @@ class Understanding:
     @property
     @abstractmethod
     def _session(self) -> Session: ...
+
+    @abstractmethod
+    def _with(self, adapter: str | None) -> Session:
+        """The session with an adapter in effect."""
 
     @property
     @abstractmethod

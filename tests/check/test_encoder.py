@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,8 @@ from tokenizers import Tokenizer
 
 from compiler.check import check
 from compiler.profile import Budget
-from compiler.records import Checked, Finding
+from compiler.records import Checked, Finding, Manifest
+from compiler.tasks import TASKS
 from tests.check.toy import TEXT, Feeds, Toy, ToySession, checked, manifest
 from tests.models import write_tokenizer
 
@@ -93,19 +96,19 @@ def test_quantized_vectors_are_judged_by_the_budget_alone(tmp_path: Path) -> Non
 def test_labels_are_judged_by_agreement(tmp_path: Path) -> None:
     about = manifest("encoder", "int8-dynamic", "text-classification")
     budget = Budget(min_top1_agreement=0.9, max_kl_divergence=0.01)
-    same = checked(ToySession(Toy(output="logits")), about, tmp_path, output="logits", budget=budget)
+    same = checked(ToySession(Toy(task="text-classification")), about, tmp_path, budget=budget)
     assert same.passed
     assert finding(same, "top1.agreement").samples == 32 + 8 + 1
-    swapped = ToySession(Toy(output="logits"), lambda output: np.roll(output, 1, axis=-1))
-    result = checked(swapped, about, tmp_path, output="logits", budget=budget)
+    swapped = ToySession(Toy(task="text-classification"), lambda output: np.roll(output, 1, axis=-1))
+    result = checked(swapped, about, tmp_path, budget=budget)
     assert set(result.reasons) == {"top1.agreement", "kl.mean"}
 
 
 class Recorder(ToySession):
     """Keeps the tokens it is asked about."""
 
-    def __init__(self) -> None:
-        super().__init__(Toy(output="logits"))
+    def __init__(self, task: str) -> None:
+        super().__init__(Toy(task=task))
         self.asked: list[np.ndarray] = []
 
     def run(self, feeds: Feeds) -> Feeds:
@@ -119,12 +122,12 @@ def test_a_model_that_fills_in_words_is_shown_gaps(tmp_path: Path) -> None:
     tokenizer.add_special_tokens(["[MASK]"])
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     mask = tokenizer.token_to_id("[MASK]")
-    sessions = {task: Recorder() for task in ("fill-mask", "token-classification")}
+    sessions = {task: Recorder(task) for task in ("fill-mask", "token-classification")}
     for task, session in sessions.items():
         check(
             session,
             manifest("encoder", task=task),
-            lambda dtype: Toy(dtype, output="logits"),
+            functools.partial(Toy, task=task),
             [TEXT],
             budget=Budget(),
             tokenizer=tmp_path / "tokenizer.json",
@@ -133,3 +136,89 @@ def test_a_model_that_fills_in_words_is_shown_gaps(tmp_path: Path) -> None:
     assert 0.05 < gaps.sum() / (sessions["fill-mask"].asked[0] != 0).sum() < 0.2
     assert not gaps[:, 0].any()
     assert not any((ids == mask).any() for ids in sessions["token-classification"].asked)
+
+
+ENCODERS = [task for task, row in TASKS.items() if row.kind == "encoder"]
+
+
+@pytest.mark.parametrize("task", ENCODERS)
+def test_every_task_passes_with_the_same_model_and_fails_with_another(task: str, tmp_path: Path) -> None:
+    about = manifest("encoder", task=task)
+    assert checked(ToySession(Toy(task=task, noise=1e-6)), about, tmp_path, noise=2e-6).passed
+    failed = checked(ToySession(Toy(task=task), lambda output: output + np.float32(0.01)), about, tmp_path)
+    assert "output.max_abs_error" in failed.reasons
+
+
+@pytest.mark.parametrize("task", ENCODERS)
+def test_the_budget_judges_every_task(task: str, tmp_path: Path) -> None:
+    about = manifest("encoder", "int8-dynamic", task)
+    budget = Budget(min_top1_agreement=0.9, max_kl_divergence=0.01, min_cosine=0.98)
+    assert checked(ToySession(Toy(task=task), coarse), about, tmp_path, budget=budget).passed
+    result = checked(ToySession(Toy(task=task), np.negative), about, tmp_path, budget=budget)
+    wanted = {"cosine.min"} if task == "feature-extraction" else {"top1.agreement", "kl.mean"}
+    assert set(result.reasons) == wanted
+
+
+def test_an_answer_is_a_position_among_real_tokens(tmp_path: Path) -> None:
+    """What stands in the padding counts for nothing, and both ends of an answer are judged."""
+    task = "question-answering"
+    about = manifest("encoder", "int8-dynamic", task)
+
+    class Padded(ToySession):
+        def run(self, feeds: Feeds) -> Feeds:
+            loud = np.where(feeds["attention_mask"] == 1, 0, 99).astype(np.float32)
+            return {name: array + loud for name, array in super().run(feeds).items()}
+
+    result = checked(Padded(Toy(task=task)), about, tmp_path, budget=Budget(min_top1_agreement=1.0))
+    assert result.passed
+    assert finding(result, "top1.agreement").samples == 2 * (32 + 8 + 1)
+    assert finding(result, "kl.mean").value == pytest.approx(0, abs=1e-9)
+
+    class Ends(ToySession):
+        def run(self, feeds: Feeds) -> Feeds:
+            outputs = super().run(feeds)
+            return {**outputs, "end_logits": -outputs["end_logits"]}
+
+    result = checked(Ends(Toy(task=task)), about, tmp_path, budget=Budget(min_top1_agreement=0.9))
+    assert 0.4 < finding(result, "top1.agreement").value < 0.6
+
+
+def test_tokens_are_judged_by_their_sign(tmp_path: Path) -> None:
+    task = "replaced-token-detection"
+    about = manifest("encoder", "int8-dynamic", task)
+    budget = Budget(min_top1_agreement=1.0)
+    doubled = checked(ToySession(Toy(task=task), lambda output: 2 * output), about, tmp_path, budget=budget)
+    assert doubled.passed
+    assert finding(doubled, "kl.mean").value > 0.01
+    assert not checked(ToySession(Toy(task=task), lambda output: output + 1), about, tmp_path, budget=budget).passed
+
+
+def classifier(folder: Path, **config: object) -> Manifest:
+    (folder / "config.json").write_text(json.dumps({"pad_token_id": 0, **config}))
+    return manifest("encoder", "int8-dynamic", "text-classification")
+
+
+def test_several_labels_are_judged_one_by_one(tmp_path: Path) -> None:
+    about = classifier(tmp_path, problem_type="multi_label_classification")
+    budget = Budget(min_top1_agreement=0.95)
+
+    def one_label(output: np.ndarray) -> np.ndarray:
+        return output * np.array([1, 1, -1], np.float32)
+
+    result = checked(ToySession(Toy(task=about.task), one_label), about, tmp_path, budget=budget)
+    agreement = finding(result, "top1.agreement")
+    assert agreement.value == pytest.approx(2 / 3)
+    assert agreement.samples == 3 * (32 + 8 + 1)
+
+
+def test_a_score_is_judged_by_the_spread_of_the_references(tmp_path: Path) -> None:
+    about = classifier(tmp_path, problem_type="regression")
+    budget = Budget(min_cosine=0.98, min_top1_agreement=1.0)
+    reference = Toy(task=about.task)
+    error = finding(checked(ToySession(reference, coarse), about, tmp_path, budget=budget), "spread.error")
+    assert 0 < error.value < 0.1
+    assert error.limit == pytest.approx(0.2)
+    for wrong in (lambda output: 2 * output, lambda output: output + 99, lambda output: 0 * output):
+        result = checked(ToySession(reference, wrong), about, tmp_path, budget=budget)
+        assert "spread.error" in result.reasons
+        assert "top1.agreement" not in result.reasons

@@ -64,3 +64,30 @@ def test_an_input_that_is_no_text_is_an_error(tmp_path: Path) -> None:
     source = text(tmp_path, special=True)
     with pytest.raises(InputError, match="pixel_values"):
         source.batch(source.pieces([3]), ["input_ids", "pixel_values"])
+
+
+def test_pairs_are_two_texts_of_the_length_asked_for(tmp_path: Path) -> None:
+    source = text(tmp_path, special=True)
+    pairs = source.pairs([12, 40, 2])
+    assert [len(ids) for ids, _ in pairs[:2]] == [12, 40]
+    for ids, types in pairs:
+        assert len(ids) == len(types)
+        assert sorted(types.tolist()) == types.tolist()
+        assert set(types.tolist()) == {0, 1}
+    assert pairs[0][0].tolist() != pairs[1][0][:12].tolist()
+    batch = source.batch([*pairs, *source.pieces([5])], ["input_ids", "token_type_ids"])
+    assert batch["token_type_ids"].shape == (4, 40)
+    assert batch["token_type_ids"][0].sum() == pairs[0][1].sum()
+    assert not batch["token_type_ids"][3].any()
+
+
+def test_the_tokenizer_cuts_nothing_after_pairs_were_made(tmp_path: Path) -> None:
+    source = text(tmp_path, special=True)
+    source.pairs([8])
+    assert len(source.pieces([64])[0]) == 64
+
+
+def test_a_pair_is_made_of_a_short_text_too(tmp_path: Path) -> None:
+    (ids, types), *_ = text(tmp_path, special=True, words=" ".join(TEXT.split()[:30])).pairs([64])
+    assert 2 < len(ids) <= 64
+    assert set(types.tolist()) <= {0, 1}

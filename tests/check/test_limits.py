@@ -45,3 +45,13 @@ def test_a_budget_without_the_field_shows_only() -> None:
 
 def test_every_limit_of_the_budget_is_used() -> None:
     assert set(BUDGETED) == set(Budget.__struct_fields__) - {"noise_factor"}
+
+
+@pytest.mark.parametrize(("cosine", "limit"), [(1.0, 0.0), (0.98, 0.2), (0.5, 1.0)])
+def test_a_relative_error_may_be_what_unit_vectors_of_the_budgets_cosine_are_apart(cosine: float, limit: float) -> None:
+    limits = Limits("int8-dynamic", Budget(min_cosine=cosine), 0.0)
+    found = limits.by_distance("x", limit + 0.01, 1, "min_cosine")
+    assert found.limit == pytest.approx(limit)
+    assert not found.passed
+    assert limits.by_distance("x", limit - 0.01, 1, "min_cosine").passed
+    assert Limits("int8-dynamic", Budget(), 0.0).by_distance("x", 9.0, 1, "min_cosine").passed

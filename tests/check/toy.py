@@ -25,22 +25,35 @@ EMBEDDING = np.concatenate([EMBEDDING, WEIGHTS.normal(size=(1, HIDDEN))])  # one
 
 
 class Toy:
-    """A `Reference` that computes in `dtype`. Encoders mix with the mean, decoders with the mean so far."""
+    """A `Reference` that computes in `dtype`. Encoders mix with the mean, decoders with the mean so far.
 
-    def __init__(self, dtype: str = "float32", *, output: str = "last_hidden_state", noise: float = 0.0) -> None:
-        self.dtype, self.output = np.dtype(dtype), output
+    As an encoder it answers one `task`, with three classes.
+    """
+
+    def __init__(self, dtype: str = "float32", *, task: str = "feature-extraction", noise: float = 0.0) -> None:
+        self.dtype, self.task = np.dtype(dtype), task
         self.noise = noise if dtype == "float32" else 0.0
 
     def run(self, feeds: Feeds) -> Feeds:
         mask = feeds["attention_mask"][..., None].astype(self.dtype)
         states = EMBEDDING.astype(self.dtype)[feeds["input_ids"]]
-        mean = (states * mask).sum(axis=1, keepdims=True) / mask.sum(axis=1, keepdims=True)
+        mean = (states * mask).sum(axis=-2, keepdims=True) / mask.sum(axis=-2, keepdims=True)
         vectors = self._noisy(np.tanh((states + mean) @ MIXER.astype(self.dtype)))
-        answers = {
-            "last_hidden_state": lambda: vectors,
-            "logits": lambda: (vectors * mask).sum(axis=1) @ HEAD.astype(self.dtype)[:, :3],
-        }
-        return {self.output: answers[self.output]()}
+        tokens = vectors @ HEAD.astype(self.dtype)[:, :3]
+        texts = (vectors * mask).sum(axis=-2) @ HEAD.astype(self.dtype)[:, :3]
+        match self.task:
+            case "feature-extraction":
+                return {"last_hidden_state": vectors}
+            case "fill-mask" | "token-classification":
+                return {"logits": tokens}
+            case "question-answering":
+                return {"start_logits": tokens[..., 0], "end_logits": tokens[..., 1]}
+            case "replaced-token-detection":
+                return {"logits": tokens[..., 0]}
+            case "multiple-choice":
+                return {"logits": texts[..., 0]}
+            case _:
+                return {"logits": texts}
 
     def logits(self, input_ids: np.ndarray, attention_mask: np.ndarray, position_ids: np.ndarray) -> np.ndarray:
         states = EMBEDDING.astype(self.dtype)[input_ids]
@@ -119,10 +132,15 @@ def manifest(kind: Literal["encoder", "decoder"], precision: str = "float32", ta
 
     encoder = ("input_ids", "attention_mask")
     inputs, outputs = models.decoder_signature(shared=False)
+    choices = ("batch", "choices", "sequence") if task == "multiple-choice" else None
     made = (
         models.manifest(kind, inputs, outputs, layout="concatenated")
         if kind == "decoder"
-        else models.manifest(kind, tuple(tensor for tensor in inputs if tensor.name in encoder), outputs[:1])
+        else models.manifest(
+            kind,
+            tuple(replace(tensor, shape=choices or tensor.shape) for tensor in inputs if tensor.name in encoder),
+            outputs[:1],
+        )
     )
     return replace(made, precision=precision, task=task or made.task)
 
@@ -132,7 +150,6 @@ def checked(
     about: Manifest,
     folder: Path,
     *,
-    output: str = "last_hidden_state",
     noise: float = 0.0,
     budget: Budget | None = None,
 ) -> Checked:
@@ -141,7 +158,7 @@ def checked(
     return check(
         session,
         about,
-        lambda dtype: Toy(dtype, output=output, noise=noise),
+        lambda dtype: Toy(dtype, task=about.task, noise=noise),
         [TEXT],
         budget=budget or Budget(),
         tokenizer=folder / "tokenizer.json",

@@ -74,6 +74,27 @@ def test_decoding_step_by_step_is_the_same_as_all_at_once(decoder: Reference) ->
     np.testing.assert_allclose(np.stack(steps, axis=1), logits[:, 3:], atol=1e-5)
 
 
+def test_rows_can_be_left_out_repeated_and_reordered(decoder: Reference) -> None:
+    texts = IDS[[1, 0, 1]]
+    decoding = decoder.decode(None, batch=2, capacity=6)
+    decoding.step(IDS[:, :4], np.array([4, 4]))
+    decoding.select(np.array([1, 0, 1]))
+    decoding.step(texts[:, 4:5], np.array([5, 5, 5]))
+    decoding.select(np.array([1, 2]))
+    found = decoding.step(texts[1:, 5:], np.array([6, 6]))
+    np.testing.assert_allclose(found, decoder.logits(IDS, ONES, POSITIONS)[:, -1], atol=1e-5)
+
+
+def test_a_row_goes_on_from_an_earlier_length(decoder: Reference) -> None:
+    decoding = decoder.decode(None, batch=1, capacity=6)
+    decoding.step(np.concatenate([IDS[:1, :3], IDS[1:, 3:]], axis=1), np.array([6]))
+    decoding.truncate(3)
+    found = decoding.step(IDS[:1, 3:], np.array([6]))
+    np.testing.assert_allclose(found, decoder.logits(IDS, ONES, POSITIONS)[:1, -1], atol=1e-5)
+    with pytest.raises(InputError, match="single row"):
+        decoder.decode(None, batch=2, capacity=6).truncate(0)
+
+
 def test_rows_of_unequal_length_are_refused(decoder: Reference) -> None:
     with pytest.raises(InputError, match="one length"):
         decoder.decode(None, batch=2, capacity=8).step(IDS, np.array([6, 4]))

@@ -7,86 +7,12 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from compiler.engines import Session, engine
+from compiler.engines import engine
 from compiler.engines.onnxruntime_cpu.placement import describe
-from compiler.errors import ContextError, EngineError, EngineUnavailableError
-from compiler.records import CacheShape, EngineOptions, Exported, Optimized, Placement, Source, Tensor
+from compiler.errors import EngineError, EngineUnavailableError
+from compiler.records import Exported, Optimized, Placement, Source, Tensor
 from tests import models
-
-OPTIONS = EngineOptions(threads=1, spinning=False)
-LAYOUTS = ["shared", "concatenated"]
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    made = {}
-    for layout in LAYOUTS:
-        made[layout] = tmp_path_factory.mktemp(layout)
-        models.decoder(made[layout] / "model.onnx", layout)
-    return made
-
-
-def open_session(folder: Path) -> Session:
-    return engine("onnxruntime-cpu").open(folder / "model.onnx", OPTIONS)
-
-
-def cache(layout: str) -> CacheShape:
-    return CacheShape(**models.CACHE, layout=layout)  # type: ignore[arg-type]
-
-
-def teacher_forced(session: Session, layout: str, tokens: np.ndarray, chunks: list[int]) -> np.ndarray:
-    """Logits after each chunk of one row."""
-    decoding = session.decode(cache(layout), 1, tokens.size)
-    found, start = [], 0
-    for size in chunks:
-        start += size
-        found.append(decoding.step(tokens[None, start - size : start], np.array([start])).copy())
-    return np.concatenate(found)
-
-
-TOKENS = np.random.default_rng(1).integers(6, models.VOCABULARY, 24)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_any_split_into_steps_gives_the_same_logits(folders: dict[str, Path], layout: str) -> None:
-    session = open_session(folders[layout])
-    whole = np.concatenate([teacher_forced(session, layout, TOKENS[:size], [size]) for size in (8, 9, 10, 20, 24)])
-    split = teacher_forced(session, layout, TOKENS, [8, 1, 1, 10, 4])
-    assert split.shape == (5, models.VOCABULARY)
-    np.testing.assert_allclose(split, whole, atol=1e-5)
-
-
-def test_both_layouts_agree(folders: dict[str, Path]) -> None:
-    chunks = [5, *[1] * 19]
-    shared, concatenated = (teacher_forced(open_session(folders[layout]), layout, TOKENS, chunks) for layout in LAYOUTS)
-    np.testing.assert_allclose(shared, concatenated, atol=1e-5)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_rows_of_unequal_length_do_not_see_each_other(folders: dict[str, Path], layout: str) -> None:
-    session = open_session(folders[layout])
-    lengths = np.array([3, 7, 5])
-    prompts = np.where(np.arange(7) < lengths[:, None], TOKENS[:21].reshape(3, 7), 0)
-    decoding = session.decode(cache(layout), 3, 16)
-    together = [decoding.step(prompts, lengths).copy()]
-    new = TOKENS[:9].reshape(3, 3)
-    grows = np.array([1, 0, 1])  # the second row has finished
-    for step in range(3):
-        lengths = lengths + grows
-        together.append(decoding.step(new[:, step : step + 1], lengths).copy())
-    for row in (0, 2):
-        size = int(lengths[row]) - 3
-        tokens = np.concatenate([prompts[row, :size], new[row]])
-        alone = teacher_forced(session, layout, tokens, [size, 1, 1, 1])
-        np.testing.assert_allclose(np.stack([logits[row] for logits in together]), alone, atol=1e-5)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_full_cache_is_an_error(folders: dict[str, Path], layout: str) -> None:
-    decoding = open_session(folders[layout]).decode(cache(layout), 1, 4)
-    decoding.step(TOKENS[None, :4], np.array([4]))
-    with pytest.raises(ContextError, match=r"5 tokens\n.*at most 4"):
-        decoding.step(TOKENS[None, :1], np.array([5]))
+from tests.engines.decoders import LAYOUTS, OPTIONS, cache, open_session
 
 
 def test_a_model_without_logits_cannot_generate(tmp_path: Path) -> None:

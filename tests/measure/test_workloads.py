@@ -26,7 +26,7 @@ class Recorder:
         self.feeds.append(feeds)
         return {}
 
-    def decode(self, cache: CacheShape, batch: int, capacity: int) -> Recorder:
+    def decode(self, cache: CacheShape, batch: int, capacity: int, constants: object = None) -> Recorder:
         self.capacities.append(capacity)
         self.capacity = capacity
         return self
@@ -54,6 +54,15 @@ def test_an_encoder_is_warmed_up_and_timed_without_padding() -> None:
     assert feeds["input_ids"].shape == (8, 128)
     assert feeds["input_ids"].max() < models.VOCABULARY
     assert feeds["attention_mask"].min() == 1
+
+
+def test_choices_are_an_axis() -> None:
+    shape = ("batch", "choices", "sequence")
+    about = replace(ENCODER, context_length=128, inputs=tuple(replace(each, shape=shape) for each in ENCODER.inputs))
+    session = Recorder()
+    samples = workloads_of(about)["latency_8x4x128"](session)
+    assert list(samples) == ["latency_8x4x128"]
+    assert session.feeds[0]["input_ids"].shape == session.feeds[0]["attention_mask"].shape == (8, 4, 128)
 
 
 def test_a_slow_encoder_ends_its_round_early(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from compiler.corpus import calibration_text
 from compiler.errors import CheckpointError
 from compiler.optimize.calibration import text_feeds
+from compiler.records import Tensor
 from tests.optimize.graphs import exported
 
 
@@ -69,3 +70,24 @@ def test_an_unreadable_tokenizer_is_named(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"tokenizer\.json: not a readable tokenizer"):
         text_feeds(tmp_path / "tokenizer.json", exported(), 4, 24, 0)
+
+
+TYPES = tuple(
+    Tensor(name=name, dtype="int64", shape=("batch", "sequence"))
+    for name in ("input_ids", "attention_mask", "token_type_ids")
+)
+
+
+def test_every_other_passage_is_a_pair_where_a_model_tells_its_texts_apart(tokenizer: Path) -> None:
+    (feed,) = text_feeds(tokenizer, exported(vocabulary=500, inputs=TYPES), 4, 24, 0)
+    assert feed["token_type_ids"].any(axis=1).tolist() == [False, True, False, True]
+    assert not feed["token_type_ids"][feed["attention_mask"] == 0].any()
+    (plain,) = text_feeds(tokenizer, exported(vocabulary=500), 4, 24, 0)
+    assert not plain["token_type_ids"].any()
+
+
+def test_a_batch_of_passages_is_one_questions_choices(tokenizer: Path) -> None:
+    first, last = text_feeds(tokenizer, exported(vocabulary=500, task="multiple-choice", inputs=TYPES), 6, 24, 0)
+    for name in ("input_ids", "attention_mask", "token_type_ids"):
+        assert first[name].shape[:2] == (1, 4)
+        assert last[name].shape[:2] == (1, 2)

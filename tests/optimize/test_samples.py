@@ -45,3 +45,16 @@ def test_an_input_without_known_meaning_is_an_error_that_names_it() -> None:
     pixels = Tensor(name="pixel_values", dtype="float32", shape=("batch", 3, 8, 8))
     with pytest.raises(ExportError, match="pixel_values"):
         sample_feeds([pixels], exported(), seed=0)
+
+
+def test_choices_are_an_axis_of_ids_mask_and_types() -> None:
+    shape = ("batch", "choices", "sequence")
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    inputs = [Tensor(name=name, dtype="int64", shape=shape) for name in names]
+    for feed in sample_feeds(inputs, exported(), seed=0):
+        assert len({array.shape for array in feed.values()}) == 1
+        batch, choices, sequence = feed["input_ids"].shape
+        assert choices > 1
+        assert (feed["attention_mask"] == feed["attention_mask"][:, :1]).all()
+        assert set(np.unique(feed["token_type_ids"])) == {0, 1}
+        assert len(np.unique(feed["input_ids"].reshape(batch * choices, sequence), axis=0)) == batch * choices

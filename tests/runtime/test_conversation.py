@@ -12,7 +12,7 @@ from compiler.errors import ContextError, EngineError, InputError, UsageError
 from compiler.runtime import Model, UnverifiedWarning, load
 from tests import models
 
-SAID = ["ban del", "fir gos kan", "lel"]
+SAID = ["nel fan", "fir gos kan", "lel"]
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_answers_are_those_of_the_whole_conversation(decoder: Model, settings: d
 def test_only_what_is_new_is_read(decoder: Model, read: list[int]) -> None:
     with decoder.conversation() as chat:
         chat.send(SAID[0], max_new_tokens=6)
-        assert read == [4, 1, 1, 1, 1, 1]  # <user> ban del <assistant>
+        assert read == [4, 1, 1, 1, 1, 1]  # <user> nel fan <assistant>
         assert len(chat.tokens) == 9
         read.clear()
         chat.send(SAID[1], max_new_tokens=3)
@@ -91,7 +91,7 @@ def test_closing_frees_the_cache_and_the_next_message_reads_all(decoder: Model, 
     read.clear()
     messages = [*chat.messages, {"role": "user", "content": SAID[1]}]
     assert chat.send(SAID[1], max_new_tokens=4) == decoder.generate(messages, max_new_tokens=4)
-    assert read[0] == 10
+    assert read[0] == 11
 
 
 def test_a_cancelled_answer_is_what_was_written(decoder: Model) -> None:
@@ -120,6 +120,8 @@ def test_a_message_that_does_not_fit_changes_nothing(decoder: Model) -> None:
             chat.send(5)  # type: ignore[call-overload]
         with pytest.raises(InputError, match="no beams"):
             chat.send("ban", beams=2)
+        with pytest.raises(InputError, match="whole conversation"):
+            chat.send("ban", adapter="other")
         assert (chat.messages, chat.tokens) == before
         messages = [*chat.messages, {"role": "user", "content": "gos"}]
         assert chat.send("gos", max_new_tokens=200) == decoder.generate(messages, max_new_tokens=200)

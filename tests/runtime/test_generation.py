@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -99,6 +101,90 @@ def test_stop_texts_end_an_answer_and_are_left_out(decoder: Model) -> None:
     assert "".join(decoder.generate("ban del fir", max_new_tokens=20, stop=[stop], stream=True)) == expected
 
 
+def test_details_tell_why_an_answer_ended(decoder: Model) -> None:
+    whole = decoder.generate("pan", max_new_tokens=20)
+    stop = whole.split()[3]
+    cut = whole[: whole.index(stop)]
+    found = [
+        decoder.generate("pan", max_new_tokens=20, details=True),
+        decoder.generate("pan", max_new_tokens=20, details=True, stop=stop),
+        decoder.generate("pan", max_new_tokens=20, details=True, cancel=_set()),
+    ]
+    assert [each.finish for each in found] == ["length", "stop", "cancelled"]
+    assert [each.text for each in found[:2]] == [whole, cut]
+    assert [len(each.tokens) for each in found] == [20, 4, 1]
+    assert found[1].tokens == found[0].tokens[:4]
+    assert all(each.logprobs.shape == (len(each.tokens),) and (each.logprobs < 0).all() for each in found)
+    assert all(each.logits is None for each in found)
+
+
+def _set() -> threading.Event:
+    event = threading.Event()
+    event.set()
+    return event
+
+
+@pytest.mark.parametrize("settings", [{}, {"beams": 3, "early_stopping": "never"}], ids=["greedy", "beams"])
+def test_another_thread_ends_an_answer_and_gets_what_there_is(
+    decoder: Model, monkeypatch: pytest.MonkeyPatch, settings: dict[str, object]
+) -> None:
+    cancel, begun = threading.Event(), threading.Event()
+    steps = []
+    decode = decoder._session.decode
+
+    def slowed(*arguments: object) -> object:
+        decoding = decode(*arguments)  # type: ignore[arg-type]
+        step = decoding.step
+
+        def waiting(input_ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+            steps.append(len(lengths))
+            if len(steps) == 4:
+                begun.set()
+                assert cancel.wait(10)
+            return step(input_ids, lengths)
+
+        decoding.step = waiting  # type: ignore[method-assign]
+        return decoding
+
+    monkeypatch.setattr(decoder._session, "decode", slowed)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(
+            decoder.generate, ["pan", "tos"], max_new_tokens=30, cancel=cancel, details=True, **settings
+        )
+        assert begun.wait(10)
+        cancel.set()
+        found = answer.result(10)
+    assert [each.finish for each in found] == ["cancelled"] * 2
+    assert [len(each.tokens) for each in found] == [4, 4]
+    assert [len(each.logprobs) for each in found] == [4, 4]
+
+
+def test_closing_a_stream_frees_its_cache(decoder: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    decode = decoder._session.decode
+
+    def remembered(*arguments: object) -> object:
+        decoding = decode(*arguments)  # type: ignore[arg-type]
+        opened.append(weakref.ref(decoding))
+        return decoding
+
+    monkeypatch.setattr(decoder._session, "decode", remembered)
+    stream = decoder.generate("pan", stream=True)
+    next(stream)
+    assert opened[0]() is not None
+    stream.close()  # type: ignore[attr-defined]
+    assert opened[0]() is None
+
+
+def test_a_search_finds_likelier_answers_and_batches_do_not_change_them(decoder: Model) -> None:
+    settings = {"max_new_tokens": 12, "length_penalty": 0.0, "details": True}
+    found = decoder.generate(PROMPTS, beams=4, **settings)
+    greedy = decoder.generate(PROMPTS, **settings)
+    assert sum(each.score for each in found) > sum(each.score for each in greedy)
+    alone = [decoder.generate(prompt, beams=4, **settings) for prompt in PROMPTS]
+    assert [each.tokens for each in alone] == [each.tokens for each in found]
+
+
 def test_four_threads_at_once_get_the_same_answers(decoder: Model) -> None:
     expected = [decoder.generate(prompt, max_new_tokens=25) for prompt in PROMPTS]
     with ThreadPoolExecutor(4) as pool:
@@ -165,6 +251,8 @@ def test_zero_prompts(decoder: Model) -> None:
         ({"prompt": "ban", "stop": ""}, "stop texts"),
         ({"prompt": "ban", "stop": [3]}, "stop texts"),
         ({"prompt": "ban", "temperature": -1, "stream": True}, "temperature"),
+        ({"prompt": "ban", "beams": 2, "stream": True}, "no beams"),
+        ({"prompt": "ban", "details": True, "stream": True}, "no details"),
     ],
 )
 def test_wrong_arguments_fail_at_the_call(decoder: Model, arguments: dict[str, object], words: str) -> None:

@@ -150,13 +150,15 @@ DECLARED: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("beams", [1, 3])
-@pytest.mark.parametrize("declared", DECLARED, ids=lambda declared: "-".join(declared))
+@pytest.mark.parametrize("declared", DECLARED, ids="-".join)
 def test_what_the_checkpoint_declares_holds(both: Both, tmp_path: Path, declared: dict[str, Any], beams: int) -> None:
     """One prompt at a time: transformers counts the padding of a shorter one as text."""
     folder = copytree(both.ours.folder, tmp_path / "bundle")
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": 2, "num_beams": 7} | declared))
     changed = False
-    with pytest.warns(UnverifiedWarning), load(folder, verify=False) as model:
+    with pytest.warns(UnverifiedWarning):
+        changing = load(folder, verify=False)
+    with changing as model:
         for prompt in PROMPTS:
             expected, output = both.expected([prompt], **declared, num_beams=beams)
             found = model.generate(prompt, max_new_tokens=NEW_TOKENS, beams=beams, details=True)

@@ -6,7 +6,10 @@ The model file is ONNX itself: the engine optimizes it further whenever it is op
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from compiler.engines import Feeds, Session
 from compiler.records import Built, EngineOptions, Optimized, Placement
@@ -49,6 +52,30 @@ def describe(model: Path, options: EngineOptions, feeds: Feeds) -> tuple[Placeme
     from compiler.engines.onnxruntime_cpu.placement import describe
 
     return describe(model, options, feeds)
+
+
+def watch(
+    model: Path, options: EngineOptions, modules: Sequence[str], feeds: Feeds
+) -> Iterator[tuple[str, list[np.ndarray]]]:
+    """The tensors that leave each of these modules, for one call of the model; see `Engine.watch`.
+
+    Raises:
+        EngineError: the model cannot be opened or run.
+    """
+    from compiler.engines.onnxruntime_cpu.watching import watch
+
+    return watch(model, options, modules, feeds)
+
+
+def precisions(model: Path, modules: Sequence[str]) -> dict[str, str]:
+    """What each module's products with weights compute in; see `Engine.precisions`.
+
+    Raises:
+        EngineError: not an ONNX file.
+    """
+    from compiler.engines.onnxruntime_cpu.watching import precisions
+
+    return precisions(model, modules)
 
 
 def build(optimized: Optimized, folder: Path, out: Path, options: EngineOptions) -> Built:

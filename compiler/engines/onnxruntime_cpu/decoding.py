@@ -34,6 +34,7 @@ class _Decoding(ABC):
         self._vocabulary = _vocabulary(native)
         by_row = {each.name for each in native.get_inputs() if each.shape and each.shape[0] == "batch"}
         self._by_row = {name: array for name, array in constants.items() if name in by_row}
+        self._origin = np.arange(batch)  # the row of these that belongs to each row
         for name, array in constants.items():
             self._fix(name, array)
 
@@ -47,14 +48,16 @@ class _Decoding(ABC):
         if (longest := int(lengths.max())) > self.capacity:
             raise ContextError("the cache is full", found=f"{longest} tokens", expected=f"at most {self.capacity}")
         sequence = input_ids.shape[1]
-        last = np.maximum(lengths - self._lengths, 1) - 1  # of the new tokens, the row's last real one
-        self._bind("input_ids", input_ids)
+        new = np.maximum(lengths - self._lengths, 1)
+        begin = self._begin(sequence, new)
+        last = begin + new - 1
+        self._bind("input_ids", _moved(input_ids, begin))
         mask = self._mask(sequence, lengths)
         if "attention_mask" in self._inputs:
             self._bind("attention_mask", mask)
         if "position_ids" in self._inputs:
             first = np.minimum(self._lengths, lengths - 1)  # a finished row repeats its last position
-            self._bind("position_ids", first[:, None] + np.arange(sequence))
+            self._bind("position_ids", np.maximum(first[:, None] + np.arange(sequence) - begin[:, None], 0))
         selects = "logits_positions" in self._inputs
         if selects:
             self._bind("logits_positions", last[:, None])
@@ -65,12 +68,16 @@ class _Decoding(ABC):
 
     def select(self, rows: np.ndarray) -> None:
         """See `compiler.engines.Decoding.select`."""
+        if np.array_equal(rows, np.arange(self._batch)):
+            return
+        origin = self._origin[rows]
+        if not np.array_equal(origin, self._origin):  # beams of one prompt change places, and keep their constants
+            for name, array in self._by_row.items():
+                self._fix(name, array[origin])
+        self._origin = origin
+        self._select(rows)
         self._batch = len(rows)
         self._lengths = self._lengths[rows]
-        self._by_row = {name: array[rows] for name, array in self._by_row.items()}
-        for name, array in self._by_row.items():
-            self._fix(name, array)
-        self._select(rows)
 
     def truncate(self, length: int) -> None:
         """See `compiler.engines.Decoding.truncate`."""
@@ -78,12 +85,13 @@ class _Decoding(ABC):
             raise InputError("only a single row can be truncated", found=f"{self._batch} rows", expected="1")
         if not 0 <= length <= int(self._lengths[0]):
             raise InputError("truncate", found=str(length), expected=f"0 to {int(self._lengths[0])}, what is held")
-        self._lengths[0] = length
-        self._truncate(length)
+        if length < self._lengths[0]:
+            self._lengths[0] = length
+            self._truncate(length)
 
     @abstractmethod
     def _select(self, rows: np.ndarray) -> None:
-        """Bring the cache's rows into this order."""
+        """Bring the cache's rows into this order; the batch is still the old one."""
 
     @abstractmethod
     def _truncate(self, length: int) -> None:
@@ -93,6 +101,10 @@ class _Decoding(ABC):
         """Give an input values that stay."""
         self._bound[name] = np.ascontiguousarray(array)
         self._binding.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(self._bound[name]))
+
+    def _begin(self, sequence: int, new: np.ndarray) -> np.ndarray:
+        """The column, of `sequence` new ones, that each row's `new` tokens begin at."""
+        return np.zeros_like(new)
 
     @abstractmethod
     def _mask(self, sequence: int, lengths: np.ndarray) -> np.ndarray:
@@ -139,8 +151,16 @@ class SharedDecoding(_Decoding):
         self._binding.bind_ortvalue_output(present, buffer)
 
     def _select(self, rows: np.ndarray) -> None:
+        used = int(self._lengths.max())
+        moved = np.flatnonzero(rows != np.arange(len(rows)))
         for past, present in _cache_names(self._cache):
-            self._share(past, present, self._bound[past][rows])
+            old = self._bound[past]
+            if len(rows) == self._batch:
+                old[moved, :, :used] = old[rows[moved], :, :used]
+            else:
+                new = np.zeros((len(rows), *old.shape[1:]), np.float32)
+                new[:, :, :used] = old[rows, :, :used]
+                self._share(past, present, new)
 
     def _truncate(self, length: int) -> None:
         pass  # what lies behind a row's length is never read
@@ -152,7 +172,10 @@ class SharedDecoding(_Decoding):
 
 
 class ConcatenatedDecoding(_Decoding):
-    """`present` of one step is `past` of the next; padding stays in the cache as columns that the mask leaves out."""
+    """`present` of one step is `past` of the next; padding stays in the cache as columns that the mask leaves out.
+
+    It lies before a row's tokens, never among them: a sliding window counts columns.
+    """
 
     def __init__(self, native: Any, cache: CacheShape, batch: int, capacity: int, constants: Feeds) -> None:
         super().__init__(native, cache, batch, capacity, constants)
@@ -171,8 +194,11 @@ class ConcatenatedDecoding(_Decoding):
         self._real = self._real[:, columns]
         self._present = {names: array[:, :, columns] for names, array in self._present.items()}
 
+    def _begin(self, sequence: int, new: np.ndarray) -> np.ndarray:
+        return sequence - new
+
     def _mask(self, sequence: int, lengths: np.ndarray) -> np.ndarray:
-        new = np.arange(sequence) < (lengths - self._lengths)[:, None]
+        new = np.arange(sequence) >= (sequence - lengths + self._lengths)[:, None]
         self._real = np.concatenate([self._real, new.astype(np.int64)], axis=1)
         return self._real
 
@@ -191,6 +217,13 @@ def _cache_names(cache: CacheShape) -> list[tuple[str, str]]:
         for layer in range(cache.layers)
         for part in ("key", "value")
     ]
+
+
+def _moved(tokens: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Each row moved to the right by so many columns, its padding to the front."""
+    if not columns.any():
+        return tokens
+    return np.stack([np.roll(row, by) for row, by in zip(tokens, columns, strict=True)])
 
 
 def _vocabulary(native: Any) -> int:

@@ -45,7 +45,7 @@ class FoldConstants(Pass):
             onnx_shape_inference=True,
             input_size_limit=self.largest,
             output_size_limit=self.largest,
-            should_fold=lambda node: False if node.op_type == "Transpose" else None,
+            should_fold=lambda node: False if node.op_type == "Transpose" or len(node.outputs) > 1 else None,
         )
         common.RemoveUnusedNodesPass()(model)
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)

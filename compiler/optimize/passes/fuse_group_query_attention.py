@@ -1,7 +1,7 @@
 """Attention over a cache, with its rotary embedding, as one `com.microsoft.GroupQueryAttention` node.
 
-ONNX Runtime's kernel appends to the cache in place when past and present are one buffer, rotates queries and keys
-itself, and takes a length per row instead of a mask.
+ONNX Runtime's kernel appends to the cache in place when past and present are one buffer, and takes a length per row
+instead of a mask. It also rotates queries and keys; a rotation that it does not know stays in front of it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import onnx_ir as ir
 
 from compiler.optimize.evaluate import evaluate, inputs_of
 from compiler.optimize.passes.base import Context, Pass
-from compiler.optimize.passes.graph import MICROSOFT, initializer, metadata, producer, remove_dead, replace
+from compiler.optimize.passes.graph import MICROSOFT, dims, initializer, metadata, producer, remove_dead, replace
 
 MASK = "attention_mask"
+SWAP = [0, 2, 1, 3]
 POSITIONS = "position_ids"
-ROTARY_MULTIPLE = 16  # the kernel rotates heads of such sizes only
+ROTARY_MULTIPLE = 16  # the kernel rotates heads, and parts of heads, of such sizes only
 
 
 class Rotary(NamedTuple):
@@ -27,12 +28,14 @@ class Rotary(NamedTuple):
 
 
 class Match(NamedTuple):
-    """One attention with a cache: its projections as (batch, sequence, heads, head_dim), and what it replaces."""
+    """One attention with a cache: its new tokens as (batch, heads, sequence, head_dim), and what it replaces.
+
+    `unrotated` are query and key before `rotary`.
+    """
 
     node: ir.Node
-    query: ir.Value
-    key: ir.Value
-    value: ir.Value
+    new: tuple[ir.Value, ir.Value, ir.Value]
+    unrotated: tuple[ir.Value, ir.Value]
     past: tuple[ir.Value, ir.Value]
     present: tuple[ir.Value, ir.Value]
     rotary: Rotary | None
@@ -61,14 +64,10 @@ class FuseGroupQueryAttention(Pass):
                 continue
             table = None
             if match.rotary is not None:
-                if context.exported.cache.head_dim % ROTARY_MULTIPLE:
-                    continue
                 key = (id(match.rotary.cos), id(match.rotary.sin))
                 if key not in tables:
                     tables[key] = _tabulate(model, match.rotary, context, len(tables))
                 table = tables[key]
-                if table is None:
-                    continue
             if not shared:
                 shared = _lengths(model)
             _rewrite(model, match, table, window, shared)
@@ -97,15 +96,13 @@ def _match(node: ir.Node) -> Match | None:
     merged = _only_use(after.outputs[0], "Reshape") if after is not None and _swaps(after) else None
     if keys is None or values is None or merged is None:
         return None
-    query, query_rotary = _unrotated(query)
-    new_key, key_rotary = _unrotated(keys[1])
-    if query_rotary != key_rotary:
+    new = (query, keys[1], values[1])
+    if any(shape is None or isinstance(shape[1], str) for shape in map(dims, new)):
         return None
-    heads_last = [_before_swap(tensor) for tensor in (query, new_key, values[1])]
-    if any(tensor is None or tensor.shape is None for tensor in heads_last):
-        return None
-    first, second, third = (tensor for tensor in heads_last if tensor is not None)
-    return Match(node, first, second, third, (keys[0], values[0]), (key, value), query_rotary, merged.outputs[0])
+    (first, rotary), (second, other) = _unrotated(query), _unrotated(keys[1])
+    if rotary != other:
+        rotary = None
+    return Match(node, new, (first, second), (keys[0], values[0]), (key, value), rotary, merged.outputs[0])
 
 
 def _appended(value: ir.Value) -> tuple[ir.Value, ir.Value] | None:
@@ -129,13 +126,8 @@ def _unrotated(value: ir.Value) -> tuple[ir.Value, Rotary | None]:
     return source, Rotary(cos, sin)
 
 
-def _before_swap(value: ir.Value) -> ir.Value | None:
-    node = producer(value, "Transpose")
-    return node.inputs[0] if node is not None and _swaps(node) else None
-
-
 def _swaps(node: ir.Node) -> bool:
-    return tuple(node.attributes["perm"].as_ints()) == (0, 2, 1, 3)
+    return tuple(node.attributes["perm"].as_ints()) == tuple(SWAP)
 
 
 def _only_use(value: ir.Value, op_type: str) -> ir.Node | None:
@@ -187,9 +179,14 @@ def _mask_of(
 def _tabulate(model: ir.Model, rotary: Rotary, context: Context, index: int) -> Rotary | None:
     """Cos and sin for every position up to the context length, as initializers (positions, rotary_dim / 2).
 
-    None when they depend on more than the position, checked by comparing a shuffled subset.
+    None when they depend on more than the position, checked by comparing a shuffled subset, or when the kernel does
+    not rotate heads of this size.
     """
-    if inputs_of(rotary) != {POSITIONS}:
+    assert context.exported.cache is not None
+    width = dims(rotary.cos)
+    if width is None or isinstance(width[-1], str) or inputs_of(rotary) != {POSITIONS}:
+        return None
+    if context.exported.cache.head_dim % ROTARY_MULTIPLE or 2 * width[-1] % ROTARY_MULTIPLE:
         return None
     length = context.exported.context_length
     every = np.arange(length, dtype=np.int64)[None]
@@ -221,8 +218,9 @@ def _lengths(model: ir.Model) -> dict[str, ir.Value]:
 
 def _rewrite(model: ir.Model, match: Match, table: Rotary | None, window: int, shared: dict[str, ir.Value]) -> None:
     node = match.node
-    flat = [_flatten(model, tensor, node) for tensor in (match.query, match.key, match.value)]
-    attributes: dict[str, int | float] = {"num_heads": _heads(match.query), "kv_num_heads": _heads(match.key)}
+    tokens = match.new if table is None else (*match.unrotated, match.new[2])
+    flat = [_flatten(model, tensor, node) for tensor in tokens]
+    attributes: dict[str, int | float] = {"num_heads": _heads(match.new[0]), "kv_num_heads": _heads(match.new[1])}
     for name in ("scale", "softcap"):
         if name in node.attributes:
             attributes[name] = node.attributes[name].as_float()
@@ -241,19 +239,21 @@ def _rewrite(model: ir.Model, match: Match, table: Rotary | None, window: int, s
 
 
 def _heads(value: ir.Value) -> int:
-    assert value.shape is not None
-    return int(value.shape.numpy()[2]) if value.shape.is_static() else int(str(value.shape[2]))
+    shape = dims(value)
+    assert shape is not None
+    return int(shape[1])
 
 
 def _flatten(model: ir.Model, value: ir.Value, before: ir.Node) -> ir.Value:
-    """(batch, sequence, heads, head_dim) -> (batch, sequence, heads * head_dim), dropping a Reshape that split it."""
-    split = producer(value, "Reshape")
+    """(batch, heads, sequence, head_dim) -> (batch, sequence, heads * head_dim), undoing what split it if possible."""
+    swap = producer(value, "Transpose")
+    split = producer(swap.inputs[0], "Reshape") if swap is not None and _swaps(swap) else None
     source = split.inputs[0] if split is not None else None
     if source is not None and source.shape is not None and len(source.shape) == 3:
         return source
+    info = metadata(before)
     shape = initializer(model, f"{value.name}.flat_shape", np.array([0, 0, -1], np.int64))
-    merge = ir.node("Reshape", [value, shape], metadata_props=metadata(before))
-    made_by = value.producer()
-    assert made_by is not None
-    model.graph.insert_after(made_by, merge)
-    return merge.outputs[0]
+    turned = ir.node("Transpose", [value], {"perm": SWAP}, metadata_props=info)
+    merged = ir.node("Reshape", [turned.outputs[0], shape], metadata_props=info)
+    model.graph.insert_before(before, [turned, merged])
+    return merged.outputs[0]

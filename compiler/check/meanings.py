@@ -1,0 +1,129 @@
+"""What an encoder's numbers mean, task by task, and how far two sets of answers are apart in that meaning.
+
+An answer is what the model says about one text: (tokens, width), or (1, width) where it gives one answer a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from compiler.check.compare import Scores, cosine, scores
+from compiler.check.feeds import Feeds
+from compiler.check.limits import Limits, shown
+from compiler.records import Finding, Manifest, Pooling
+from compiler.tasks import TASKS
+
+# "classes": the width is a distribution. "positions": the tokens are one, for every column. "signs": each number says
+# yes or no by itself. "values": a number on a scale. "vectors": a direction.
+Meaning = Literal["classes", "positions", "signs", "values", "vectors"]
+
+MEANINGS: dict[str, Meaning] = {
+    "feature-extraction": "vectors",
+    "question-answering": "positions",
+    "replaced-token-detection": "signs",
+}
+TOKENWISE = {*MEANINGS, "fill-mask", "token-classification"}
+
+
+def meaning(manifest: Manifest, config: Mapping[str, Any]) -> Meaning:
+    """What this model's answers mean. `config` is config.json, which says what a classifier was trained for."""
+    if manifest.task != "text-classification":
+        return MEANINGS.get(manifest.task, "classes")
+    trained_for = config.get("problem_type")
+    if manifest.outputs[0].shape[-1] == 1 or trained_for == "regression":
+        return "values"
+    return "signs" if trained_for == "multi_label_classification" else "classes"
+
+
+def answers(task: str, outputs: Feeds, feed: Feeds) -> list[np.ndarray]:
+    """One answer a text, its padding left out."""
+    names = TASKS[task].outputs
+    array = outputs[names[0]] if len(names) == 1 else np.stack([outputs[name] for name in names], axis=-1)
+    if task not in TOKENWISE:
+        return [array[row : row + 1] for row in range(len(array))]
+    if array.ndim == 2:  # one number a token
+        array = array[..., None]
+    return [array[row][real] for row, real in enumerate(feed["attention_mask"] == 1)]
+
+
+def judge(
+    kind: Meaning,
+    ours: Sequence[np.ndarray],
+    theirs: Sequence[np.ndarray],
+    limits: Limits,
+    pooling: Pooling | None,
+) -> list[Finding]:
+    """The engine's answers against the reference's."""
+    if kind == "vectors":
+        return _vectors(ours, theirs, limits, pooling)
+    if kind == "values":
+        return [limits.by_distance("spread.error", _spread_error(ours, theirs, limits), len(ours), "min_cosine")]
+    score = _scores(kind, ours, theirs)
+    return [
+        limits.by_budget("top1.agreement", float(score.agree.mean()), len(score.kl), "min_top1_agreement"),
+        limits.by_budget("kl.mean", float(score.kl.mean()), len(score.kl), "max_kl_divergence"),
+        shown("kl.max", float(score.kl.max()), len(score.kl), "nats"),
+    ]
+
+
+def judge_padding(
+    kind: Meaning,
+    padded: Sequence[np.ndarray],
+    alone: Sequence[np.ndarray],
+    limits: Limits,
+    pooling: Pooling | None,
+) -> Finding:
+    """The engine's answers to texts in a padded batch against its answers to the same texts alone."""
+    if kind == "vectors":
+        cosines = cosine(_pooled(padded, pooling), _pooled(alone, pooling))
+        return limits.by_budget("padding.cosine.min", float(cosines.min()), len(alone), "min_cosine")
+    if kind == "values":
+        error = _spread_error(padded, alone, limits)
+        return limits.by_distance("padding.spread.error", error, len(alone), "min_cosine")
+    agree = _scores(kind, padded, alone).agree
+    return limits.by_budget("padding.top1_agreement", float(agree.mean()), len(agree), "min_top1_agreement")
+
+
+def _scores(kind: Meaning, ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> Scores:
+    parts = [scores(_distributions(kind, a), _distributions(kind, b)) for a, b in zip(ours, theirs, strict=True)]
+    return Scores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _distributions(kind: Meaning, answer: np.ndarray) -> np.ndarray:
+    """An answer as logits (distributions, classes)."""
+    if kind == "positions":
+        return answer.T
+    if kind == "signs":  # the logits of no and yes
+        return np.stack([np.zeros_like(answer), answer], axis=-1).reshape(-1, 2)
+    return answer
+
+
+def _spread_error(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray], limits: Limits) -> float:
+    """Root mean square error of all numbers, in units of how far the reference's are from their mean."""
+    a, b = (np.concatenate(list(each)).astype(np.float64) for each in (ours, theirs))
+    error, spread = (float(np.sqrt((each**2).mean())) for each in (a - b, b - b.mean(axis=0)))
+    return error / max(spread, limits.noise)
+
+
+def _vectors(
+    ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray], limits: Limits, pooling: Pooling | None
+) -> list[Finding]:
+    of_texts = cosine(_pooled(ours, pooling), _pooled(theirs, pooling))
+    of_tokens = np.concatenate([cosine(a, b) for a, b in zip(ours, theirs, strict=True)])
+    return [
+        limits.by_budget("cosine.min", float(of_texts.min()), len(of_texts), "min_cosine"),
+        shown("cosine.mean", float(of_texts.mean()), len(of_texts), "cosine", better="higher"),
+        shown("token_cosine.min", float(of_tokens.min()), len(of_tokens), "cosine", better="higher"),
+        shown("token_cosine.mean", float(of_tokens.mean()), len(of_tokens), "cosine", better="higher"),
+    ]
+
+
+def _pooled(texts: Sequence[np.ndarray], pooling: Pooling | None) -> np.ndarray:
+    """One vector a text, as the checkpoint wants it (the mean where it does not say): (texts, hidden)."""
+    mode = pooling.mode if pooling else "mean"
+    if mode == "mean":
+        return np.stack([text.mean(axis=0) for text in texts])
+    return np.stack([text[0 if mode == "cls" else -1] for text in texts])

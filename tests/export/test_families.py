@@ -1,0 +1,105 @@
+"""Every family: what stays whole and what is fused, and that both graphs compute what PyTorch computes.
+
+Lengths are others than the traced ones, rows are unequal, and those of a decoder end at, just under and just over its
+sliding window, and at the end of the context.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.export.lowered import Graph, lower
+from tests.families import CONTEXT, FAMILIES, GENERATE, VOCABULARY, Family, family
+
+ENCODERS = [row for row in FAMILIES if row.task == "feature-extraction"]
+DECODERS = [row for row in FAMILIES if row.task == GENERATE and row.name != "xlnet"]
+WINDOW, STEPS = 8, 9  # the catalogue's windows, and decoding steps
+TOLERANCE = 3e-6  # of the largest answer
+
+
+def tokens(*shape: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(4, VOCABULARY, shape)
+
+
+def close(found: np.ndarray, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE * float(np.abs(expected).max()))
+
+
+def hold_counts(row: Family, portable: Graph, lowered: Graph) -> None:
+    assert portable.operators.get("Attention", 0) == row.whole, portable.operators
+    fused = [lowered.operators.get(name, 0) for name in ("MultiHeadAttention", "GroupQueryAttention")]
+    assert sum(fused) == row.fused, lowered.operators
+
+
+@pytest.mark.parametrize("row", ENCODERS, ids=lambda row: row.name)
+def test_an_encoder(row: Family, tmp_path: Path) -> None:
+    model, *graphs = lower(tmp_path, row)
+    hold_counts(row, *graphs)
+    lengths = np.array([29, 7, 1, 13])
+    ids = tokens(4, 29)
+    mask = (np.arange(29) < lengths[:, None]).astype(np.int64)
+    types = np.broadcast_to((np.arange(29) > 9).astype(np.int64), ids.shape).copy()
+    with torch.inference_mode():
+        feeds = {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
+        alone = model(input_ids=feeds["input_ids"][1:2, :7])[0].numpy()
+        if "token_type_ids" in [tensor.name for tensor in graphs[0].record.inputs]:
+            feeds["token_type_ids"] = torch.tensor(types)
+        expected = model(**feeds)[0].numpy()
+    for graph in graphs:
+        found = graph.run(input_ids=ids, attention_mask=mask, token_type_ids=types)["last_hidden_state"]
+        close(found[mask.astype(bool)], expected[mask.astype(bool)])
+        single = graph.run(
+            input_ids=ids[1:2, :7], attention_mask=mask[1:2, :7], token_type_ids=np.zeros((1, 7), np.int64)
+        )
+        close(single["last_hidden_state"], alone)
+
+
+@pytest.mark.parametrize("row", DECODERS, ids=lambda row: row.name)
+def test_a_decoder(row: Family, tmp_path: Path) -> None:
+    model, *graphs = lower(tmp_path, row)
+    hold_counts(row, *graphs)
+    prompts = [1, WINDOW - STEPS // 2, WINDOW - 1, WINDOW, WINDOW + 1, CONTEXT - STEPS]
+    text = tokens(len(prompts), CONTEXT)
+    with torch.inference_mode():
+        logits = model(input_ids=torch.tensor(text)).logits.numpy()
+    expected = np.stack([logits[i, length - 1 : length + STEPS] for i, length in enumerate(prompts)])
+    following = np.stack([text[i, length : length + STEPS] for i, length in enumerate(prompts)])
+    for graph in graphs:
+        close(graph.decode([text[i, :length] for i, length in enumerate(prompts)], following), expected)
+
+
+def test_a_permutation_language_model_generates_as_transformers_does(tmp_path: Path) -> None:
+    model, *graphs = lower(tmp_path, family("xlnet", GENERATE))
+    prompts = [tokens(15)[:length] for length in (3, 15, 8)]
+    theirs = [generated(model, prompt, 48) for prompt in prompts]
+    following = np.stack([steps[:-1] for steps, _ in theirs])
+    expected = np.stack([logits for _, logits in theirs])
+    for graph in graphs:
+        found = graph.decode(prompts, following)
+        close(found, expected)
+        np.testing.assert_array_equal(found.argmax(axis=-1), expected.argmax(axis=-1))
+
+
+def generated(model: Any, prompt: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Greedy tokens (count,) of XLNet's own `generate`, and the logits (count, vocabulary) that it chose from.
+
+    It does not mask padding, so each prompt goes alone. Its memory keeps states that have not seen the tokens after
+    them; without it every step reads the whole text.
+    """
+    with torch.inference_mode():
+        found = model.generate(
+            torch.tensor(prompt[None]),
+            use_mems=False,
+            max_new_tokens=count,
+            max_length=None,
+            do_sample=False,
+            eos_token_id=None,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+    return found.sequences[0, len(prompt) :].numpy(), torch.cat(found.logits).numpy()

@@ -1,0 +1,89 @@
+"""Every task of an encoder, from checkpoint to certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from compiler import bundle, pipeline, records
+from compiler.bundle import CERTIFICATE
+from compiler.checkpoint.reference import Reference
+from compiler.engines import open_bundle
+from compiler.measure import workloads
+from compiler.records import Certificate
+from compiler.tasks import TASKS
+from tests import understanding
+from tests.understanding import MODELS, Case
+
+LOOSE = {"min_top1_agreement": 0.6, "min_cosine": 0.9, "max_kl_divergence": 0.5}  # for random weights
+JUDGED = {
+    "feature-extraction": {"cosine.min", "padding.cosine.min"},
+    "regression": {"spread.error", "padding.spread.error"},
+}
+CLASSES = {"top1.agreement", "kl.mean", "padding.top1_agreement"}
+
+
+def certificate(folder: Path) -> Certificate:
+    return records.load(folder / CERTIFICATE, Certificate)
+
+
+def judged(found: Certificate) -> set[str]:
+    return {finding.name for finding in found.checked.findings if finding.limit is not None}
+
+
+def quantized(made: Case, task: str) -> Certificate:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRANSFORMER_COMPILER_CACHE", str(made.bundle.with_name("cache")))
+        out = made.bundle.with_name("int8")
+        options = {"profile": "cpu-x86-avx2", "precision": "int8-dynamic", "bench": False, "budget": LOOSE}
+        return certificate(pipeline.build(str(made.checkpoint), task=task, out=out, **options))
+
+
+def test_no_task_is_forgotten() -> None:
+    assert set(MODELS) == {task for task, row in TASKS.items() if row.kind == "encoder"}
+
+
+@pytest.mark.parametrize("task", MODELS)
+def test_a_task_is_certified_in_float32_and_int8(task: str, case: Callable[[str], Case]) -> None:
+    plain = certificate(case(task).bundle)
+    assert (plain.verdict, plain.task) == ("pass", task)
+    assert judged(plain) == {"output.max_abs_error", "padding.max_abs_error"} | JUDGED.get(task, CLASSES)
+    coarse = quantized(case(task), task)
+    assert coarse.verdict == "pass"
+    assert judged(coarse) == JUDGED.get(task, CLASSES)
+    assert any(place.precision == "int8" for place in coarse.placement)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("regression", {"num_labels": 1}),
+        ("multi-label", {"num_labels": 4, "problem_type": "multi_label_classification"}),
+    ],
+)
+def test_other_classifiers_are_certified(kind: str, settings: dict[str, object], tmp_path: Path) -> None:
+    saved = understanding.checkpoint(tmp_path / "model", "BertForSequenceClassification", **settings)
+    made = Case(saved, understanding.built(saved, "text-classification", tmp_path / "bundle"))
+    assert certificate(made.bundle).verdict == "pass"
+    coarse = quantized(made, "text-classification")
+    assert judged(coarse) == JUDGED.get(kind, CLASSES)
+    assert coarse.verdict == "pass"
+
+
+@pytest.mark.parametrize("task", ["multiple-choice", "question-answering"])
+def test_a_task_is_timed_beside_pytorch(
+    task: str, case: Callable[[str], Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workloads, "ENCODER_SECONDS", 0.0)
+    made = case(task)
+    manifest = bundle.read(made.bundle)
+    shapes = ("1x4x32", "1x4x64", "8x4x64") if task == "multiple-choice" else ("1x32", "1x64", "8x64")
+    for runner in (open_bundle(made.bundle, manifest, manifest.options), Reference(made.checkpoint, task)):
+        with closing(runner) as session:
+            for shape, workload in zip(shapes, workloads.workloads_of(manifest).values(), strict=True):
+                ((name, samples),) = workload(session).items()
+                assert name == f"latency_{shape}"
+                assert min(samples) > 0
