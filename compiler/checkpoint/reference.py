@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -45,7 +45,7 @@ class Reference:
             torch.set_num_threads(threads)
         self.dtype = dtype
         self._outputs = TASKS[task].outputs
-        self._model: Any = load_model(folder, task, dtype)
+        self._model = cast("Any", load_model(folder, task, dtype))
         if TASKS[task].kind == "encoder":
             allow_batches(self._model)
         if dtype == "float64":

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 
@@ -89,13 +89,12 @@ def _changes(peft: Any, folder: Path) -> dict[str, LowRank]:
 
     changes: dict[str, LowRank] = {}
     layers = [each for each in peft.base_model.model.named_modules() if isinstance(each[1], LoraLayer)]
-    path: str
-    layer: Any
-    for path, layer in layers:
+    for path, found in layers:
+        layer = cast("Any", found)
         if type(layer) is not Linear or NAME in layer.lora_variant:
             raise CheckpointError(
                 f"{_shown(folder)}: {path} is not a linear layer with plain LoRA",
-                found=type(layer.get_base_layer()).__name__,
+                found=type(cast("Any", found).get_base_layer()).__name__,
                 action="compile the adapter in: a build of its own with --adapter PATH alone",
             )
         a, b = layer.lora_A[NAME].weight, layer.lora_B[NAME].weight
@@ -108,7 +107,7 @@ def _load(model: Any, folder: Path) -> PeftModel:
     from peft import MODEL_TYPE_TO_PEFT_MODEL_MAPPING as KINDS
     from safetensors.torch import load_file
 
-    config = _config(folder)
+    config = cast("Any", _config(folder))
     weights = load_file(folder / WEIGHTS)
     for key, tensor in weights.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
