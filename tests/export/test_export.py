@@ -14,6 +14,7 @@ import transformers
 from compiler.checkpoint import Checkpoint
 from compiler.errors import ExportError
 from compiler.export import portable
+from compiler.export.attention import attention
 from compiler.export.graph_inputs import signature
 from compiler.export.trace import trace
 
@@ -86,6 +87,12 @@ def test_an_operator_that_onnx_does_not_have_names_the_module(tmp_path: Path) ->
     with pytest.raises(ExportError, match="eigh") as caught:
         exported(model, "feature-extraction", tmp_path)
     assert "encoder.layer.1.intermediate.intermediate_act_fn (Odd)" in caught.value.found
+
+
+def test_attention_with_a_tensor_that_is_not_known_is_refused() -> None:
+    states = torch.zeros(1, 2, 3, 4)
+    with pytest.raises(NotImplementedError, match="Linear gives its attention gates"):
+        attention(torch.nn.Linear(1, 1), states, states, states, None, gates=states)
 
 
 def test_a_norm_with_another_formula_is_traced_as_written(tmp_path: Path) -> None:
