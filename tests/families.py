@@ -136,7 +136,7 @@ _FROM_PAD = {**_BART, "decoder_start_token_id": PAD}
 
 _VECTORS, _FILL, _CLASS = "feature-extraction", "fill-mask", "text-classification"
 _WORDS, _ANSWERS = "token-classification", "question-answering"
-THREEFOLD = (6, 6)  # of the encoder, of the decoder, and from one to the other
+THREEFOLD = (6, 2)  # encoder, decoder, and between them; those of the decoder run as Attention
 NONE = (0, 0)  # attention is spelt out in the modeling code, and traced as plain operators
 GENERATE, REWRITE = "text-generation", "text2text-generation"
 

@@ -19,6 +19,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"tasks", "machine", "bundle", "cache"}),
     frozenset({"profile", "checkpoint", "engines"}),
     frozenset({"export", "optimize", "check", "measure", "report", "runtime"}),
+    frozenset({"evaluate", "compare"}),
     frozenset({"validation"}),
     frozenset({"stages"}),
     frozenset({"pipeline"}),
@@ -37,11 +38,16 @@ HOMES: dict[str, frozenset[str]] = {
     "transformers": frozenset({"checkpoint", "export"}),
     "onnxruntime": frozenset({"engines", "optimize"}),
     "gguf": frozenset({"checkpoint"}),
+    "peft": frozenset({"checkpoint", "export"}),
+    "sacrebleu": frozenset({"evaluate"}),
+    "rouge_score": frozenset({"evaluate"}),
+    "scipy": frozenset({"evaluate"}),
+    "pyarrow": frozenset({"evaluate"}),
 }
 
 # What an application loads: these are importable with nothing of the build side installed.
 LIGHT = ("compiler", "compiler.runtime", "compiler.engines", "compiler.bundle", "compiler.profile", "compiler.cli")
-BUILD_SIDE = ("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "optimum", "safetensors", "gguf")
+BUILD_SIDE = ("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "optimum", "safetensors", "gguf", "peft")
 
 MODULES = sorted(ROOT.rglob("*.py"))
 

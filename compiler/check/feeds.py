@@ -98,7 +98,7 @@ class Text:
         return found
 
     def batch(self, pieces: Sequence[np.ndarray | Pair], names: Sequence[str]) -> Feeds:
-        """Pieces or pairs as a batch, padded on the right: the encoder inputs called `names`, (batch, sequence) int64.
+        """Pieces or pairs as a batch, padded where the tokenizer pads: the inputs called `names`, (batch, sequence) int64.
 
         Raises:
             InputError: the graph wants something that is not made of text.
@@ -113,8 +113,9 @@ class Text:
         shape = (len(pairs), max(len(ids) for ids, _ in pairs))
         tokens = np.full(shape, self.pad, dtype=np.int64)
         mask, types = np.zeros_like(tokens), np.zeros_like(tokens)
+        left = self.settings.get("padding_side") == "left"
         for row, (ids, which) in enumerate(pairs):
-            real = slice(len(ids))
+            real = slice(shape[1] - len(ids), None) if left else slice(len(ids))
             tokens[row, real], mask[row, real], types[row, real] = ids, 1, which
         known = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": types}
         return {name: known[name] for name in names}

@@ -48,6 +48,21 @@ def test_sampling_options_reach_the_model(invoke, decoder: Path) -> None:
     assert invoke("run", decoder, "ban", *words).stdout == f"{expected}\n"
 
 
+def test_search_options_reach_the_model(invoke, decoder: Path) -> None:
+    options = {"beams": 3, "repetition_penalty": 1.2, "no_repeat_ngram_size": 2, "max_new_tokens": 12}
+    with compiler.load(decoder) as model:
+        expected = model.generate("ban", **options)
+        assert expected != model.generate("ban", max_new_tokens=12)
+    words = ["--beams", 3, "--repetition-penalty", 1.2, "--no-repeat-ngram", 2, "--max-new-tokens", 12]
+    assert invoke("run", decoder, "ban", *words).stdout == f"{expected}\n"
+    assert invoke("run", decoder, "ban", *words, "--temperature", 1).code == 2
+    drawn = {"min_p": 0.2, "temperature": 1.5, "seed": 1, "max_new_tokens": 12}
+    with compiler.load(decoder) as model:
+        expected = model.generate("ban", **drawn)
+    words = ["--min-p", 0.2, "--temperature", 1.5, "--seed", 1, "--max-new-tokens", 12]
+    assert invoke("run", decoder, "ban", *words).stdout == f"{expected}\n"
+
+
 def test_chat_uses_the_template(invoke, decoder: Path) -> None:
     message = {"role": "user", "content": "ban"}
     with compiler.load(decoder) as model:

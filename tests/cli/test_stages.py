@@ -47,6 +47,7 @@ def test_build_hands_every_option_on(invoke, replace, passed: Path) -> None:
     stage = replace("build", passed)
     words = ["--profile", "p.toml", "--task", "text-generation", "--precision", "int4-weights", "--revision", "v1"]
     words += ["--budget", "max_perplexity_ratio=1.02", "--budget", "min_top1_agreement=0.9", "--out", "o"]
+    words += ["--adapter", "a=one", "--adapter", "two", "--adapter-base", "b"]
     assert invoke("build", "m", *words, "--strict", "--allow-pickle", "--no-bench").code == 0
     assert stage.words == ("m",)
     assert stage.options == {
@@ -54,6 +55,8 @@ def test_build_hands_every_option_on(invoke, replace, passed: Path) -> None:
         "task": "text-generation",
         "precision": "int4-weights",
         "revision": "v1",
+        "adapters": ("a=one", "two"),
+        "adapter_base": "b",
         "budget": {"max_perplexity_ratio": 1.02, "min_top1_agreement": 0.9},
         "out": Path("o"),
         "strict": True,
@@ -157,13 +160,16 @@ def test_an_unknown_profile_is_3_before_anything_is_loaded(invoke) -> None:
 def test_export(invoke, replace, tmp_path: Path) -> None:
     exported = _exported(tmp_path)
     stage = replace("export", tmp_path)
-    answer = invoke("export", "m", "--task", "text-generation", "--out", tmp_path / "o", "--allow-pickle")
+    words = ["--task", "text-generation", "--adapter", "lora", "--out", tmp_path / "o", "--allow-pickle"]
+    answer = invoke("export", "m", *words)
     assert answer.code == 0
     assert "1,000" in answer.stdout
     assert stage.options == {
         "task": "text-generation",
         "out": tmp_path / "o",
         "revision": None,
+        "adapters": ("lora",),
+        "adapter_base": None,
         "allow_pickle": True,
     }
     found = invoke("export", "m", "--json").json

@@ -1,0 +1,1 @@
+"""Every family through the whole pipeline: what scripts/families runs."""
