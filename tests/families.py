@@ -215,12 +215,13 @@ def checkpoint(row: Family, folder: Path) -> Path:
     """Save the row's model and a tokenizer with as many tokens, so that `compile build FOLDER` works."""
     with quiet():
         random_model(row).save_pretrained(folder)
-    tokenizer(TASKS[row.task].kind).save_pretrained(folder)
+    kind = TASKS[row.task].kind
+    tokenizer(kind, left=kind == "decoder" or row.model_type == "xlnet").save_pretrained(folder)
     return folder
 
 
-def tokenizer(kind: str) -> Any:
-    """A byte-level tokenizer (transformers) that frames a text the way that models of this kind expect."""
+def tokenizer(kind: str, *, left: bool = False) -> Any:
+    """A byte-level tokenizer (transformers) that frames and pads a text the way that models of this kind expect."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -242,7 +243,7 @@ def tokenizer(kind: str) -> Any:
         special = [("<s>", BEGIN), ("</s>", END)]
         made.post_processor = processors.TemplateProcessing(**frames[kind], special_tokens=special)
     extra = {"cls_token": "<s>", "sep_token": "</s>"} if kind == "encoder" else {}
-    side = "left" if kind == "decoder" else "right"
+    side = "left" if left else "right"
     return PreTrainedTokenizerFast(
         tokenizer_object=made, model_max_length=CONTEXT, padding_side=side, **SPECIAL, **extra
     )

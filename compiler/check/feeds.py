@@ -98,7 +98,7 @@ class Text:
         return found
 
     def batch(self, pieces: Sequence[np.ndarray | Pair], names: Sequence[str]) -> Feeds:
-        """Pieces or pairs as a batch, padded where the tokenizer pads: the inputs called `names`, (batch, sequence) int64.
+        """Pieces or pairs as a batch, padded where the tokenizer pads: the inputs `names`, (batch, sequence) int64.
 
         Raises:
             InputError: the graph wants something that is not made of text.

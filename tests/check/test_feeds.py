@@ -91,3 +91,13 @@ def test_a_pair_is_made_of_a_short_text_too(tmp_path: Path) -> None:
     (ids, types), *_ = text(tmp_path, special=True, words=" ".join(TEXT.split()[:30])).pairs([64])
     assert 2 < len(ids) <= 64
     assert set(types.tolist()) <= {0, 1}
+
+
+def test_a_batch_is_padded_where_the_tokenizer_pads(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path, bos=True)
+    (tmp_path / "tokenizer_config.json").write_text('{"padding_side": "left"}')
+    source = Text([TEXT], tmp_path / "tokenizer.json")
+    pieces = source.pieces([3, 5])
+    batch = source.batch(pieces, ["input_ids", "attention_mask"])
+    assert batch["attention_mask"].tolist() == [[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]]
+    assert batch["input_ids"][0, 2:].tolist() == pieces[0].tolist()
