@@ -223,7 +223,7 @@ def run_seal(
     budget: Budget,
     progress: Progress,
 ) -> Certificate:
-    from compiler.report import certificate, html
+    from compiler.report import certificate, html, single
 
     progress(Event("seal", str(out)))
     built = records.load(built_in / BUILT, Built)
@@ -243,7 +243,7 @@ def run_seal(
         if optimized.exported.adapters:
             shutil.copytree(built_in / ADAPTERS, folder / ADAPTERS)
         records.save(made, folder / bundle.CERTIFICATE)
-        (folder / "report.html").write_text(html(made), encoding="utf-8")
+        (folder / "report.html").write_text(html(single(made, out.name, str(out))), encoding="utf-8")
         bundle.seal(folder, _manifest(optimized, built))
     return made
 

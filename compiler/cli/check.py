@@ -14,26 +14,35 @@ from compiler.cli.progress import working
 @click.argument("bundle", type=options.FOLDER)
 @options.reference
 @options.budget
+@click.option("--bisect", is_flag=True, help="Also find the first layer whose output leaves its tolerance.")
 @options.output
-def check(bundle: Path, reference: str | None, budget: dict[str, float], as_json: bool, verbose: bool) -> None:
+def check(
+    bundle: Path, *, reference: str | None, budget: dict[str, float], bisect: bool, as_json: bool, verbose: bool
+) -> None:
     """Compare BUNDLE with its checkpoint in PyTorch float32. Exit code 8 when it is outside the budget.
 
     \b
     Examples:
       compile check artifacts/model
+      compile check artifacts/model --bisect
       compile check artifacts/model --reference ./folder --budget min_top1_agreement=0.9
     """
     from compiler import pipeline
+    from compiler.cli.divergence import show_diverged
     from compiler.cli.output import emit
-    from compiler.cli.summary import show_findings
+    from compiler.cli.summary import show_checked
     from compiler.errors import BudgetError
 
     with working(verbose) as progress:
         checked = pipeline.check(bundle, reference=reference, budget=budget, progress=progress)
+        found = pipeline.bisect(bundle, reference=reference, budget=budget, progress=progress) if bisect else None
     if as_json:
-        emit({"bundle": bundle, "verdict": "pass" if checked.passed else "fail", "checked": checked})
+        more = {"diverged": found} if found else {}
+        emit({"bundle": bundle, "verdict": "pass" if checked.passed else "fail", "checked": checked, **more})
     else:
-        show_findings(checked.findings)
+        show_checked(checked)
+        if found:
+            show_diverged(found)
         click.echo(f"verdict: {'pass' if checked.passed else 'FAIL: ' + ', '.join(checked.reasons)}")
     if not checked.passed:
         raise click.exceptions.Exit(BudgetError.exit_code)

@@ -20,14 +20,14 @@ def inspect(bundle: Path, as_json: bool, verbose: bool) -> None:
       compile inspect artifacts/model
     """
     from compiler.cli.output import emit, size, table
-    from compiler.cli.summary import read, show, show_findings, show_measured
+    from compiler.cli.summary import read, show, show_checked, show_measured
 
     manifest, certificate = read(bundle)
     if as_json:
         emit({"bundle": bundle, "manifest": manifest, "certificate": certificate})
         return
     show(bundle)
-    show_findings(certificate.checked.findings)
+    show_checked(certificate.checked)
     if certificate.measured:
         show_measured(certificate.measured)
     rows = [

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from compiler.cli.output import size, table
-from compiler.records import Certificate, Finding, Manifest, Measured, Series
+from compiler.records import Certificate, Checked, Finding, Manifest, Measured, Series
 from compiler.statistics import Ratio, ratio_of_medians, summarize
 
 
@@ -47,13 +47,14 @@ def summary(bundle: Path) -> dict[str, Any]:
         "size_bytes": sum(entry.size for entry in manifest.files.values()),
         "speedup": plain(speedups(certificate.measured)),
         "findings": certificate.checked.findings,
+        "adapters": certificate.checked.adapters,
     }
 
 
 def show(bundle: Path) -> None:
     """The same for a person."""
     result = summary(bundle)
-    _, certificate = read(bundle)
+    manifest, certificate = read(bundle)
     passed = result["verdict"] == "pass"
     rows = [
         ("verdict", "pass" if passed else "FAIL"),
@@ -61,6 +62,7 @@ def show(bundle: Path) -> None:
         ("task", result["task"]),
         ("profile", result["profile"]),
         ("precision", result["precision"]),
+        *([("adapters", _adapters(manifest))] if manifest.adapters or manifest.source.adapter else []),
         ("size", size(result["size_bytes"])),
         *((f"times PyTorch, {name}", _times(ratio)) for name, ratio in speedups(certificate.measured).items()),
         ("bundle", bundle),
@@ -70,7 +72,21 @@ def show(bundle: Path) -> None:
         click.echo(f"left out: {left_out.name}: {left_out.reason}")
 
 
-def show_findings(findings: tuple[Finding, ...]) -> None:
+def _adapters(manifest: Manifest) -> str:
+    """The names to choose from, or where the one that is compiled in came from."""
+    if manifest.source.adapter:
+        return f"{manifest.source.adapter.location}, compiled in"
+    return ", ".join(adapter.name for adapter in manifest.adapters)
+
+
+def show_checked(checked: Checked) -> None:
+    """The findings about the model, and about each adapter."""
+    show_findings(checked.findings)
+    for name, findings in checked.adapters.items():
+        show_findings(findings, f'Parity with PyTorch float32, adapter "{name}"')
+
+
+def show_findings(findings: tuple[Finding, ...], title: str = "Parity with PyTorch float32") -> None:
     rows = [
         (
             finding.name,
@@ -83,7 +99,7 @@ def show_findings(findings: tuple[Finding, ...]) -> None:
         )
         for finding in findings
     ]
-    table(("finding", "value", "limit", "unit", "samples", "", "basis"), rows, "Parity with PyTorch float32")
+    table(("finding", "value", "limit", "unit", "samples", "", "basis"), rows, title)
 
 
 def show_measured(measured: Measured) -> None:

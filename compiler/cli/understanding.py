@@ -22,8 +22,8 @@ class Shown(NamedTuple):
     title: str = ""
 
 
-def compare(model: Model, texts: list[str]) -> Shown:
-    vectors = model.embed(texts, normalize=True)
+def compare(model: Model, texts: list[str], *, adapter: str | None = None) -> Shown:
+    vectors = model.embed(texts, normalize=True, adapter=adapter)
     scores = (vectors @ vectors[0]).tolist()
     ranked = sorted(zip(scores[1:], texts[1:], strict=True), reverse=True)
     rows = [(f"{score:.3f}", text) for score, text in ranked]
@@ -110,7 +110,7 @@ class Way(NamedTuple):
 
 
 WAYS: dict[str, Way] = {
-    "feature-extraction": Way(compare),
+    "feature-extraction": Way(compare, ("adapter",)),
     "fill-mask": Way(fill_mask, ("top_k",)),
     "text-classification": Way(classify, ("pair", "query", "top_k")),
     "token-classification": Way(classify_tokens, ("aggregation",)),

@@ -1,11 +1,14 @@
-"""The certificate, and the page that shows it to a person."""
+"""The certificate, and what shows it: a page, Markdown for a pull request, JUnit XML for a build server."""
 
 from __future__ import annotations
 
 from compiler.records import Built, Certificate, Checked, Machine, Measured, Optimized
+from compiler.report.inputs import read, single
+from compiler.report.junit import junit
+from compiler.report.markdown import markdown
 from compiler.report.page import html
 
-__all__ = ["certificate", "html"]
+__all__ = ["certificate", "html", "junit", "markdown", "read", "single"]
 
 
 def certificate(

@@ -1,4 +1,4 @@
-"""A certificate as one HTML file that needs nothing from the network.
+"""A report as one HTML file that needs nothing from the network.
 
 Every number on the page is a `<data value="...">` element: its value is the certificate's own, or the statistic of
 the certificate's samples, unrounded; its text is what a person reads.
@@ -6,18 +6,26 @@ the certificate's samples, unrounded; its text is what a person reads.
 
 from __future__ import annotations
 
+import base64
+import hashlib
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import NamedTuple
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from compiler.records import Certificate, Finding, Measured
+from compiler.records import Certificate, Finding, Measured, Runner
+from compiler.records.comparison import Timing
+from compiler.records.document import Entry, Report
+from compiler.report.changes import changes
+from compiler.report.front import front
+from compiler.report.growth import growth
 from compiler.report.strip import Strip, strip
 from compiler.report.words import FINDINGS, HEADLINES
 from compiler.statistics import Ratio, Summary, ratio_of_medians, summarize
 
-TEMPLATE = "page.html.jinja"
+OPERATORS: Mapping[bool, str] = {True: "≤", False: "≥"}  # by whether lower is better
 
 
 class Latency(NamedTuple):
@@ -25,25 +33,53 @@ class Latency(NamedTuple):
 
     name: str
     unit: str
+    better: str
     rows: list[tuple[str, Summary]]
     speedup: Ratio | None
     strip: Strip
 
 
-def html(certificate: Certificate) -> str:
-    """The page, as text; save it as UTF-8."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["number"] = number
-    environment.filters["size"] = size
-    template = environment.from_string(files("compiler.report").joinpath(TEMPLATE).read_text(encoding="utf-8"))
-    measured = certificate.measured
-    return template.render(
-        certificate=certificate,
+class Bundle(NamedTuple):
+    """What the page says of one bundle; `cost` are its `headlines`."""
+
+    name: str
+    size_bytes: int | None
+    certificate: Certificate
+    cost: list[Finding]
+    latencies: list[Latency]
+    runners: list[Runner]
+
+
+def html(report: Report) -> str:
+    """The page, as text; save it as UTF-8. It runs no script but its own, and loads nothing."""
+    environment = Environment(
+        loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"number": number, "size": size, "growth": growth, "strip": _both}
+    script = _read("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("page.html.jinja").render(
+        report=report,
+        bundles=[bundle(entry) for entry in report.entries],
+        front=front(report),
+        changes=changes(report.entries),
         words=FINDINGS,
-        cost=headlines(certificate.checked.findings),
+        operators=OPERATORS,
+        style=Markup(_read("style.css")),
+        script=Markup(script),
+        script_digest=f"sha256-{digest}",
+    )
+
+
+def bundle(entry: Entry) -> Bundle:
+    measured = entry.certificate.measured
+    return Bundle(
+        name=entry.name,
+        size_bytes=entry.size_bytes,
+        certificate=entry.certificate,
+        cost=headlines(entry.certificate.checked.findings),
         latencies=latencies(measured) if measured else [],
         runners=[runner for runner in (measured.engine, measured.reference) if runner] if measured else [],
-        operators={True: "≤", False: "≥"},
     )
 
 
@@ -56,9 +92,10 @@ def latencies(measured: Measured) -> list[Latency]:
         speedup = None
         if measured.reference and (other := theirs.get(series.name)):
             samples[measured.reference.name] = other.samples
-            speedup = ratio_of_medians(other.samples, series.samples)
+            slower, faster = (other, series) if series.better == "lower" else (series, other)
+            speedup = ratio_of_medians(slower.samples, faster.samples)
         rows = [(name, summarize(values)) for name, values in samples.items()]
-        found.append(Latency(series.name, series.unit, rows, speedup, strip(samples)))
+        found.append(Latency(series.name, series.unit, series.better, rows, speedup, strip(samples)))
     return found
 
 
@@ -80,3 +117,17 @@ def size(value: int) -> Markup:
 
 def _data(value: float, text: str) -> Markup:
     return Markup('<data value="{}">{}</data>').format(repr(value), text)
+
+
+def _both(timing: Timing) -> Strip:
+    """The samples of all rounds of a comparison."""
+    return strip(
+        {
+            "baseline": [sample for samples in timing.baseline for sample in samples],
+            "candidate": [sample for samples in timing.candidate for sample in samples],
+        }
+    )
+
+
+def _read(name: str) -> str:
+    return files("compiler.report").joinpath(name).read_text(encoding="utf-8")

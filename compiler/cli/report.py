@@ -1,0 +1,100 @@
+"""`compile report`: what was found about bundles, as a page, for a pull request, for a build server or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from compiler.cli import options
+
+FORMATS = {".html": "html", ".htm": "html", ".md": "markdown", ".xml": "junit", ".json": "json"}
+
+
+@click.command(short_help="Certificates as a page, Markdown, JUnit XML or JSON.")
+@click.argument("inputs", nargs=-1, type=click.Path(exists=True, path_type=Path), metavar="BUNDLE...")
+@click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="The file.  [default: stdout]")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["html", "markdown", "junit", "json"]),
+    help="[default: by the file's ending, else html]",
+)
+@click.option("--include-texts", is_flag=True, help="Show answers and texts of your data that the inputs hold.")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of --format json.")
+@options.output
+def report(
+    inputs: tuple[Path, ...],
+    *,
+    out: Path | None,
+    form: str | None,
+    include_texts: bool,
+    schema: bool,
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """Report on BUNDLEs: folders, or certificate.json files; the first is what others are compared with.
+
+    Results of `compile eval`, `compile compare` and `compile check --bisect --json` may be given beside them.
+
+    \b
+    Examples:
+      compile report artifacts/model -o report.html
+      compile report artifacts/before artifacts/after --format markdown
+      compile check artifacts/model --bisect --json > layers.json; compile report artifacts/model layers.json -o r.html
+    """
+    from compiler.cli.output import emit
+    from compiler.errors import UsageError
+    from compiler.records import schema as schema_of
+    from compiler.records.document import Report
+    from compiler.report.inputs import read
+
+    if schema:
+        emit(schema_of(Report))
+        return
+    if not inputs:
+        raise UsageError("nothing to report on", expected="a bundle or its certificate.json", action="name one")
+    chosen = form or (FORMATS.get(out.suffix.lower(), "html") if out else "json" if as_json else "html")
+    if as_json and out is None and chosen != "json":
+        raise UsageError("--json prints the report as JSON", found=f"--format {chosen}", action="name a file with -o")
+    made = read(inputs, include_texts=include_texts)
+    text = _writer(chosen)(made)
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    _write(out, text, inputs)
+    verdicts = {entry.name: entry.certificate.verdict for entry in made.entries}
+    if as_json:
+        emit({"report": out, "format": chosen, "verdicts": verdicts})
+    else:
+        click.echo(f"{out}: {', '.join(f'{name} {verdict}' for name, verdict in verdicts.items())}")
+
+
+def _writer(form: str) -> Callable[..., str]:
+    from compiler import records, report
+
+    writers: dict[str, Callable[..., str]] = {
+        "html": report.html,
+        "markdown": report.markdown,
+        "junit": report.junit,
+        "json": lambda made: records.encode(made).decode(),
+    }
+    return writers[form]
+
+
+def _write(out: Path, text: str, inputs: tuple[Path, ...]) -> None:
+    from compiler.bundle import MANIFEST
+    from compiler.errors import StorageError, UsageError
+
+    if (out.resolve().parent / MANIFEST).exists() or any(path.resolve() == out.resolve() for path in inputs):
+        raise UsageError(
+            f"{out}: would change what is reported on",
+            found="a file among the inputs, or in a bundle's folder",
+            action="name another file with -o",
+        )
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"{out}: cannot be written", found=error.strerror or str(error)) from error

@@ -1,0 +1,126 @@
+"""What a report is made of: bundles, certificates, and the JSON that `eval`, `compare` and `check --bisect` print."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from compiler import bundle, records
+from compiler.errors import InputError, IntegrityError
+from compiler.records import Certificate, Evaluated
+from compiler.records.comparison import Compared, Flips
+from compiler.records.divergence import Diverged
+from compiler.records.document import Entry, Report
+from compiler.storage import digest
+
+
+def read(paths: Sequence[Path], *, include_texts: bool = False) -> Report:
+    """Put a report together.
+
+    Args:
+        paths: folders of bundles, and JSON files with a record each, in any order.
+        include_texts: keep the answers and texts of the user's data that records may hold.
+
+    Raises:
+        InputError: a file is none of the records, or there is nothing to report on.
+        IntegrityError: a bundle or a record is damaged.
+    """
+    found: list[Any] = [_folder(path) if path.is_dir() else _file(path) for path in paths]
+    entries = [each for each in found if isinstance(each, Entry)]
+    if not entries:
+        raise InputError("nothing to report on", expected="a bundle or its certificate.json", action="name one")
+    report = Report(
+        entries=tuple(_named_apart(entries)),
+        evaluations=tuple(each for each in found if isinstance(each, Evaluated)),
+        comparisons=tuple(each for each in found if isinstance(each, Compared)),
+        divergences=tuple(each for each in found if isinstance(each, Diverged)),
+        texts=include_texts,
+    )
+    return report if include_texts else without_texts(report)
+
+
+def single(certificate: Certificate, name: str, location: str) -> Report:
+    """A report on one bundle that is only being made."""
+    return Report(entries=(Entry(name=name, location=location, certificate=certificate),))
+
+
+def without_texts(report: Report) -> Report:
+    """The same without anything that came from the user's data: answers, texts, and the tokens' texts."""
+    return replace(
+        report,
+        texts=False,
+        evaluations=tuple(
+            replace(each, systems=tuple(replace(system, answers=()) for system in each.systems))
+            for each in report.evaluations
+        ),
+        comparisons=tuple(replace(each, flips=each.flips and _bare(each.flips)) for each in report.comparisons),
+    )
+
+
+def _bare(flips: Flips) -> Flips:
+    """Flips by the items' numbers alone."""
+    return replace(
+        flips,
+        flips=tuple(
+            replace(
+                flip,
+                baseline="",
+                candidate="",
+                text=None,
+                tokens=tuple(replace(token, text=None) for token in flip.tokens),
+            )
+            for flip in flips.flips
+        ),
+    )
+
+
+def _folder(path: Path) -> Entry:
+    manifest = bundle.read(path)
+    file = path / bundle.CERTIFICATE
+    certificate = records.load(file, Certificate)
+    if (entry := manifest.files.get(bundle.CERTIFICATE)) is None or entry.sha256 != digest(file):
+        raise IntegrityError(
+            f"{file}: not the certificate that the bundle was sealed with", action="build the bundle again"
+        )
+    total = sum(entry.size for entry in manifest.files.values())
+    return Entry(name=path.resolve().name, location=str(path), certificate=certificate, size_bytes=total)
+
+
+def _file(path: Path) -> Entry | Evaluated | Compared | Diverged:
+    try:
+        raw = msgspec.json.decode(path.read_bytes())
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read", found=str(error), expected="a JSON file") from error
+    keys = set(raw) if isinstance(raw, dict) else set()
+    try:
+        if "diverged" in keys:  # all of what `compile check --bisect --json` prints
+            return msgspec.convert(raw["diverged"], Diverged)
+        if {"layers", "within"} <= keys:
+            return msgspec.convert(raw, Diverged)
+        if {"baseline", "candidate"} <= keys:
+            return msgspec.convert(raw, Compared)
+        if "systems" in keys:
+            return msgspec.convert(raw, Evaluated)
+        if "checked" in keys:
+            certificate = msgspec.convert(raw, Certificate)
+            return Entry(name=path.resolve().parent.name, location=str(path), certificate=certificate)
+    except msgspec.ValidationError as error:
+        raise IntegrityError(f"{path}: not a valid record", found=str(error), action="make it again") from error
+    raise InputError(
+        f"{path}: nothing that a report can show",
+        found=", ".join(sorted(keys)[:6]) or "no object",
+        expected="a certificate, or the JSON of compile eval, compare or check --bisect",
+    )
+
+
+def _named_apart(entries: Sequence[Entry]) -> list[Entry]:
+    """Entries of one name have their location in it."""
+    count = Counter(entry.name for entry in entries)
+    return [
+        replace(entry, name=f"{entry.name} ({entry.location})") if count[entry.name] > 1 else entry for entry in entries
+    ]

@@ -1,0 +1,166 @@
+"""A report as GitHub Markdown, for a comment on a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from compiler.records import Finding
+from compiler.records.comparison import Compared, Verdict
+from compiler.records.divergence import Diverged
+from compiler.records.document import Report
+from compiler.report.changes import changes
+from compiler.report.page import Bundle, bundle
+from compiler.report.words import FINDINGS
+
+_PLAIN = frozenset(" .,:;/-+=%()_?'\u00d7\u2264\u2265\u2026")
+
+
+def markdown(report: Report) -> str:
+    """The text. Everything that came from outside is escaped, so that it stays text."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def _lines(report: Report) -> Iterator[str]:
+    bundles = [bundle(entry) for entry in report.entries]
+    for each in bundles:
+        yield from _bundle(each)
+    for compared in report.comparisons:
+        yield from _comparison(compared)
+    for evaluated in report.evaluations:
+        yield from ("", f"### On the data {text(evaluated.data)}", "")
+        yield from _table(
+            ("metric", "system", "value", "95 % interval", "n"),
+            (
+                (
+                    metric.name,
+                    system.name,
+                    f"{metric.value:.4g} {metric.unit}",
+                    f"{metric.low:.4g} to {metric.high:.4g}",
+                    f"{metric.samples:,}",
+                )
+                for system in evaluated.systems
+                for metric in system.metrics
+            ),
+        )
+    for diverged in report.divergences:
+        yield from _layers(diverged)
+    if (rows := changes(report.entries)) and not report.comparisons:
+        yield from ("", "<details><summary>What changed</summary>", "")
+        yield from _table(("what", *(each.name for each in bundles)), ((row.name, *row.values) for row in rows))
+        yield from ("", "</details>")
+
+
+def _bundle(of: Bundle) -> Iterator[str]:
+    certificate = of.certificate
+    yield f"## {certificate.verdict.upper()}: {text(of.name)}"
+    yield ""
+    yield text(
+        f"{certificate.source.location}, {certificate.task}, {certificate.precision}, profile {certificate.profile}"
+    )
+    if certificate.reasons:
+        yield f"Outside its limits: {', '.join(f'**{text(reason)}**' for reason in certificate.reasons)}"
+    yield ""
+    gained = [
+        (
+            f"times PyTorch, {latency.name}",
+            f"{latency.speedup.value:.3g} × ({latency.speedup.low:.3g} to {latency.speedup.high:.3g})",
+            f"{latency.rows[0][1].n} and {latency.rows[1][1].n}",
+        )
+        for latency in of.latencies
+        if latency.speedup
+    ]
+    disk = [(f"on disk, {each.name}", f"{each.disk_bytes / 1e6:,.1f} MB", "1") for each in of.runners]
+    cost = [
+        (FINDINGS.get(each.name, each.name), f"{each.value:.4g} {each.unit}{_limit(each)}", f"{each.samples:,}")
+        for each in of.cost
+    ]
+    yield from _table(("", "value", "n"), [*gained, *disk, *cost])
+    yield from ("", "<details><summary>Parity with PyTorch float32</summary>", "")
+    found = [("", each) for each in certificate.checked.findings]
+    found += [(name, each) for name, findings in certificate.checked.adapters.items() for each in findings]
+    yield from _table(
+        ("finding", "value", "limit", "n", "verdict"),
+        (
+            (
+                f"{name}: {each.name}" if name else each.name,
+                f"{each.value:.4g} {each.unit}",
+                _limit(each).strip(" ,"),
+                f"{each.samples:,}",
+                "" if each.limit is None else "pass" if each.passed else "FAIL",
+            )
+            for name, each in found
+        ),
+    )
+    yield from ("", "</details>", "")
+
+
+def _comparison(compared: Compared) -> Iterator[str]:
+    yield f"## {compared.verdict.upper()} against the baseline"
+    yield ""
+    yield text(f"{compared.candidate.location} in place of {compared.baseline.location}")
+    if compared.reasons:
+        yield f"Broken gates: {', '.join(f'**{text(reason)}**' for reason in compared.reasons)}"
+    yield from (f"- likely cause: {text(cause.text)}" for cause in compared.causes)
+    yield ""
+    yield from _table(
+        ("metric", "verdict", "baseline", "candidate", "change for the worse", "allowed", "n"),
+        (
+            (
+                each.name,
+                each.word,
+                f"{each.baseline:.4g} {each.unit}",
+                f"{each.candidate:.4g} {each.unit}",
+                _change(each),
+                f"{each.margin:.2%}" if each.relative else f"{each.margin:.4g} {each.unit}",
+                f"{each.samples:,}",
+            )
+            for each in compared.verdicts
+        ),
+    )
+
+
+def _change(each: Verdict) -> str:
+    def shown(value: float) -> str:
+        return f"{value:+.2%}" if each.relative else f"{value:+.4g}"
+
+    interval = "" if each.low is None or each.high is None else f" ({shown(each.low)} to {shown(each.high)})"
+    return shown(each.change) + interval
+
+
+def _layers(diverged: Diverged) -> Iterator[str]:
+    where = f"first outside its limit: {text(diverged.first)}" if diverged.first else "every layer is within its limit"
+    yield from ("", f"<details><summary>Layer by layer: {where}</summary>", "")
+    yield from _table(
+        ("module", "precision", "error", "of its scale", "limit", "values", "verdict"),
+        (
+            (
+                layer.module,
+                layer.precision,
+                "NaN or infinity" if layer.error is None else f"{layer.error:.3g}",
+                "" if layer.relative is None else f"{layer.relative:.3g}",
+                "" if layer.limit is None else f"{layer.limit:.3g}",
+                f"{layer.samples:,}",
+                "" if layer.limit is None else "pass" if layer.passed else "FAIL",
+            )
+            for layer in (*diverged.layers, *diverged.within)
+        ),
+    )
+    yield from ("", "</details>")
+
+
+def _limit(finding: Finding) -> str:
+    if finding.limit is None:
+        return ""
+    return f", {'≤' if finding.better == 'lower' else '≥'} {finding.limit:.4g}"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(text(name) for name in header)} |"
+    yield f"|{' --- |' * len(header)}"
+    for row in rows:
+        yield f"| {' | '.join(text(cell) for cell in row)} |"
+
+
+def text(words: str) -> str:
+    """Words as Markdown that shows them as they are: no markup, no mentions, no new cells."""
+    return "".join(each if each.isalnum() or each in _PLAIN else f"&#{ord(each)};" for each in words)

@@ -1,0 +1,147 @@
+"""The same report as HTML, Markdown, JUnit XML and JSON; texts of the user's data only where they are wanted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from xml.etree import ElementTree as Xml
+
+import pytest
+from msgspec.structs import replace
+
+from compiler import records
+from compiler.records.document import Entry, Report
+from compiler.report import html, junit, markdown
+from compiler.report.changes import changes
+from compiler.report.front import front
+from compiler.report.growth import LEFT, RIGHT, WIDTH, growth
+from compiler.report.inputs import without_texts
+from compiler.report.markdown import text
+from tests.report.reports import ALL, DIVERGED, LAYERS, ONE, SECRET, entry
+from tests.report.test_page import BAD, Page, certificate
+
+FORMATS: dict[str, Callable[[Report], str]] = {
+    "html": html,
+    "markdown": markdown,
+    "junit": junit,
+    "json": lambda report: records.encode(report).decode(),
+}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_texts_of_the_data_are_shown_only_where_they_are_wanted(form: str) -> None:
+    assert SECRET not in FORMATS[form](without_texts(ALL))
+    if form in {"html", "json"}:
+        assert FORMATS[form](ALL).count(SECRET) == 8
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_says_where_it_broke(form: str) -> None:
+    said = FORMATS[form](ALL)
+    for words in ("perplexity.ratio", "latency_1x32", "model.layers.2", "BiasGelu"):
+        assert words in said, words
+
+
+def test_a_page_with_everything_is_well_formed_and_small() -> None:
+    said = html(ALL)
+    page = Page(said)  # which asserts that all tags are closed
+    assert len(said.encode()) < 200_000
+    for words in ("2 bundles", "What was gained, and what it cost", "Against the baseline", "Accuracy against latency"):
+        assert words in page.text, words
+    for words in ("On the data reviews.jsonl", "Layer by layer", "What changed", "Each bundle"):
+        assert words in page.text, words
+    numbers = {value for value, _ in page.numbers}
+    assert {2.07, 2.31, 100 * 0.1159, 1500, 0.91, 17, 0.5, 1e-5, 4096} <= numbers
+
+
+def test_json_comes_back_and_has_a_schema() -> None:
+    import msgspec
+
+    assert msgspec.json.decode(records.encode(ALL), type=Report) == ALL
+    assert set(records.schema(Report)["$defs"]["Report"]["properties"]) == set(Report.__struct_fields__)
+
+
+def test_junit_counts_what_has_a_limit() -> None:
+    root = Xml.fromstring(junit(ALL))
+    suites = {suite.get("name"): suite for suite in root}
+    assert list(suites) == ["before", "after", "comparison with the baseline", "layer by layer"]
+    assert [(suite.get("tests"), suite.get("failures")) for suite in root] == [
+        ("1", "0"),
+        ("2", "1"),
+        ("2", "1"),
+        ("4", "2"),
+    ]
+    assert (root.get("tests"), root.get("failures")) == ("9", "4")
+    (failure,) = suites["after"].iter("failure")
+    assert failure.get("message") == f"{BAD.value!r} ratio, expected <= 1.03 (budget), n = 2040"
+    shown = {each.get("name"): each.get("value") for each in suites["before"].iter("property")}
+    assert shown["kl.max"] == "0.02345678 nats"
+
+
+def test_junit_survives_what_xml_cannot_hold() -> None:
+    broken = replace(ONE.entries[0], name="a\x00b\x1b<&>\ud800")
+    root = Xml.fromstring(junit(Report(entries=(broken,))))
+    assert root[0].get("name") == "a\ufffdb\ufffd<&>\ufffd"
+
+
+def test_markdown_is_tables_and_nothing_else() -> None:
+    hostile = "<script>|`x` @team [a](b)\n# head *b*"
+    of = replace(certificate(), source=replace(certificate().source, location=hostile))
+    said = markdown(Report(entries=(Entry(name=hostile, location="x", certificate=of),)))
+    assert "<script" not in said
+    assert "@team" not in said
+    assert "\n# head" not in said
+    assert "[a]" not in said
+    widths = {len(re.findall(r"(?<!\\)\|", line)) for line in said.splitlines() if line.startswith("|")}
+    assert widths <= {4, 6}
+    assert text("latency_1x32 ≤ 3 ms") == "latency_1x32 ≤ 3 ms"
+
+
+def test_bars_grow_with_the_logarithm_and_stay_inside() -> None:
+    drawn = growth(LAYERS)
+    widths = [bar.width for bar in drawn.bars]
+    assert widths[0] == 0
+    assert 0 < widths[1] < widths[2] < widths[3] == WIDTH - LEFT - RIGHT
+    assert [bar.outside for bar in drawn.bars] == [False, False, True, True]
+    assert all(LEFT <= (bar.limit_x or LEFT) <= WIDTH for bar in drawn.bars)
+    assert growth(DIVERGED.within).bars[1].limit_x is None
+    assert growth([replace(LAYERS[0], scale=0.0)]).bars[0].width == 0
+
+
+def test_the_front_leaves_out_what_another_bundle_beats() -> None:
+    slow, fast = entry("slow", "float32", 8.0), entry("fast", "int8", 2.0)
+    worse = entry("worse", "int4", 3.0)
+    poor = replace(worse.certificate.checked.findings[0], value=0.9)
+    checked = replace(worse.certificate.checked, findings=(poor,))
+    worse = replace(worse, certificate=replace(worse.certificate, checked=checked))
+    drawn = front(Report(entries=(slow, fast, worse)))
+    assert drawn is not None
+    assert [point.best for point in drawn.points] == [False, True, False]
+    assert drawn.points[1].x < drawn.points[2].x < drawn.points[0].x
+    assert drawn.points[2].y > drawn.points[0].y == drawn.points[1].y  # pixels count from the top
+    assert drawn.points[0].quality.name == "cosine.min"
+
+
+def test_the_front_prefers_what_was_measured_on_the_users_data() -> None:
+    drawn = front(ALL)
+    assert drawn is not None
+    assert [(point.quality.name, point.quality.value) for point in drawn.points] == [
+        ("accuracy", 0.91),
+        ("accuracy", 0.9),
+    ]
+    assert [point.best for point in drawn.points] == [True, True]
+    assert front(ONE) is None
+
+
+def test_changes_are_the_rows_that_differ() -> None:
+    before, after = ALL.entries
+    machine = replace(after.certificate.machine, cpu="Other 1")
+    other = replace(after, certificate=replace(after.certificate, machine=machine, versions={"torch": "2.14.0"}))
+    rows = {row.name: row.values for row in changes((before, other))}
+    assert rows == {
+        "precision": ("float32", "int8-dynamic"),
+        "processor": ("Example 9000", "Other 1"),
+        "version of torch": ("2.13.0", "2.14.0"),
+        "version of onnxruntime-cpu": ("1.32.0", ""),
+    }
+    assert changes((before,)) == []
