@@ -199,7 +199,7 @@ def bisect(
     progress(Event("check", "layer by layer"))
     runs = engine(manifest.engine)
     with closing(open_bundle(bundle, manifest, manifest.options)) as session:
-        return bisect(
+        found = bisect(
             session,
             manifest,
             watch=lambda model, modules, feeds: runs.watch(bundle / model, manifest.options, modules, feeds),
@@ -209,6 +209,7 @@ def bisect(
             budget=limits,
             tokenizer=bundle / "tokenizer.json",
         )
+    return msgspec.structs.replace(found, location=str(bundle))
 
 
 def bench(bundle: Path, *, reference: str | None = None, progress: Progress = silent) -> Measured:

@@ -40,7 +40,7 @@ def prefill(session: Session, manifest: Manifest, input_ids: np.ndarray, constan
 
 
 def prefill_feeds(manifest: Manifest, input_ids: np.ndarray, constants: Feeds | None = None) -> Feeds:
-    """What a decoder is fed to answer at every position of equally long rows (batch, sequence) int64, without a past."""
+    """What a decoder is fed to answer at every position of equally long rows (batch, sequence) int64, no past."""
     cache = cache_of(manifest)
     batch, sequence = input_ids.shape
     positions = np.broadcast_to(np.arange(sequence), (batch, sequence)).copy()

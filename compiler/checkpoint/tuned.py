@@ -97,7 +97,7 @@ def _changes(peft: Any, folder: Path) -> dict[str, LowRank]:
                 found=type(cast("Any", found).get_base_layer()).__name__,
                 action="compile the adapter in: a build of its own with --adapter PATH alone",
             )
-        a, b = layer.lora_A[NAME].weight, layer.lora_B[NAME].weight
+        a, b = (cast("Any", part[NAME]).weight for part in (layer.lora_A, layer.lora_B))
         changes[path] = LowRank(a.detach().T.clone(), (layer.scaling[NAME] * b).detach().T.clone())
     return changes
 

@@ -43,6 +43,7 @@ ASKING = frozenset({"question", "pair", "query", "aggregation"})  # options that
     type=click.Choice(["none", "simple", "first", "average", "max"]),
     help="How tokens become entities.  [default: simple]",
 )
+@click.option("--adapter", metavar="NAME", help="One of the bundle's adapters.  [default: none]")
 @click.option("--threads", type=click.IntRange(min=1), help="[default: every physical core]")
 @click.option("--no-verify", is_flag=True, help="Start faster: do not compare the files with their digests.")
 @options.output

@@ -30,6 +30,8 @@ class Worker:
         EngineError: the worker died or did not answer in time; with the end of what it printed.
     """
 
+    program = "compiler.measure.worker"
+
     def __init__(self, spec: Spec, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self._spec = spec
         self._timeout_seconds = timeout_seconds
@@ -37,7 +39,7 @@ class Worker:
     def __enter__(self) -> Worker:
         self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "compiler.measure.worker"],
+            [sys.executable, "-P", "-m", self.program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

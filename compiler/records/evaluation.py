@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from compiler.records.base import SCHEMA_VERSION, Record
-from compiler.records.proof import Machine
+from compiler.records.proof import Finding, Machine
 
 
 class Metric(Record, frozen=True):
@@ -35,7 +35,10 @@ class System(Record, frozen=True):
 
 
 class Evaluated(Record, frozen=True):
-    """All systems on the same items. `data_digest` is the SHA-256 of the items that were used, in their order."""
+    """All systems on the same items. `data_digest` is the SHA-256 of the items that were used, in their order.
+
+    `findings` say whether the bundle gives more away than the reference does.
+    """
 
     task: str
     data: str
@@ -45,4 +48,5 @@ class Evaluated(Record, frozen=True):
     systems: tuple[System, ...]
     machine: Machine
     seconds: float
+    findings: tuple[Finding, ...] = ()
     schema_version: int = SCHEMA_VERSION
