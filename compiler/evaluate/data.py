@@ -1,0 +1,141 @@
+"""Rows of a user's file: named columns, sampled, with a digest that identifies them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import random
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from compiler.errors import InputError
+
+Row = dict[str, Any]
+LINES = (".jsonl", ".ndjson")
+FORMATS = "a .jsonl or .csv file, or a folder that `datasets` saved"
+
+
+def read(path: Path) -> list[Row]:
+    """All rows of a file, or of a folder that `datasets` saved.
+
+    Args:
+        path: .jsonl (an object a line), .csv or .tsv (with a header), or a folder with .arrow files.
+
+    Raises:
+        InputError: the file is missing, empty, or not what its name says.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file", expected=FORMATS)
+    if path.is_dir():
+        rows = list(_arrow(path))
+    elif path.suffix in LINES:
+        rows = list(_lines(path))
+    elif path.suffix in {".csv", ".tsv"}:
+        rows = list(_table(path))
+    else:
+        raise InputError(f"{path}: an unknown kind of file", found=path.suffix or "no suffix", expected=FORMATS)
+    if not rows:
+        raise InputError(f"{path}: no rows", found="an empty file", expected="one row or more")
+    return rows
+
+
+def sample(rows: list[Row], limit: int | None, seed: int) -> list[Row]:
+    """At most `limit` rows, drawn without replacement and kept in the file's order."""
+    if limit is None or limit >= len(rows):
+        return rows
+    return [rows[index] for index in sorted(random.Random(seed).sample(range(len(rows)), limit))]
+
+
+def digest(rows: Iterable[Any]) -> str:
+    """SHA-256 of rows in their order; the order of their columns counts for nothing."""
+    total = hashlib.sha256()
+    for row in rows:
+        total.update(msgspec.json.encode(row, order="sorted") + b"\n")
+    return total.hexdigest()
+
+
+def text_lines(path: Path) -> list[str]:
+    """The lines of a text file that are not blank. Raises InputError when there are none."""
+    lines = [line.strip("\r\n") for line in _text(path).splitlines() if line.strip()]
+    if not lines:
+        raise InputError(f"{path}: no lines", found="an empty file", expected="one entry a line")
+    return lines
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8", found=str(error), action="convert it to UTF-8") from error
+
+
+def _lines(path: Path) -> Iterator[Row]:
+    for number, line in enumerate(_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = msgspec.json.decode(line)
+        except msgspec.DecodeError as error:
+            raise InputError(f"{path}, line {number}: not JSON", found=str(error)) from error
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, line {number}", found=type(row).__name__, expected="an object with columns")
+        yield row
+
+
+def _table(path: Path) -> Iterator[Row]:
+    """Cells are texts; one that is a JSON list, object or number is read as that by whoever needs it."""
+    rows = csv.DictReader(io.StringIO(_text(path)), delimiter="\t" if path.suffix == ".tsv" else ",")
+    try:
+        for row in rows:
+            if None in row or None in row.values():
+                raise InputError(
+                    f"{path}, line {rows.line_num}: not as many cells as the header has",
+                    expected=f"{len(rows.fieldnames or ())} cells",
+                )
+            yield row
+    except csv.Error as error:
+        raise InputError(f"{path}, line {rows.line_num}: not CSV", found=str(error)) from error
+
+
+def _arrow(folder: Path) -> Iterator[Row]:
+    files = _arrow_files(folder)
+    try:
+        import pyarrow as arrow
+    except ImportError as error:
+        raise InputError(
+            f"{folder}: its .arrow files cannot be read here",
+            found="pyarrow is not installed",
+            action="pip install pyarrow, or save the data as .jsonl",
+        ) from error
+    for path in files:
+        try:
+            with arrow.memory_map(str(path)) as source:
+                for batch in arrow.ipc.open_stream(source):
+                    yield from batch.to_pylist()
+        except (arrow.ArrowException, OSError) as error:
+            raise InputError(f"{path}: not a file that `datasets` saved", found=str(error)) from error
+
+
+def _arrow_files(folder: Path) -> list[Path]:
+    """The data files in their order: those that state.json lists."""
+    state = folder / "state.json"
+    try:
+        names = [Path(str(each["filename"])).name for each in json.loads(state.read_bytes())["_data_files"]]
+    except FileNotFoundError as error:
+        splits = sorted(path.parent.name for path in folder.glob("*/state.json"))
+        raise InputError(
+            f"{folder}: not a dataset that `datasets` saved",
+            found=f"splits {', '.join(splits)}" if splits else "no state.json",
+            expected=FORMATS,
+            action=f"name a split: {folder / splits[0]}" if splits else "",
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{state}: not what `datasets` writes", found=str(error)) from error
+    return [folder / name for name in names]

@@ -1,0 +1,104 @@
+"""What a language model is asked for its secrets with: texts it must not finish, and planted canaries."""
+
+from __future__ import annotations
+
+import random
+import string
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from compiler.errors import InputError
+from compiler.evaluate.data import text_lines
+
+ALTERNATIVES = 255  # random strings that a canary is ranked among
+
+
+class Secret(NamedTuple):
+    """A text that must not be given away, and what it is asked for with."""
+
+    prefix: str
+    secret: str
+
+
+class Canary(NamedTuple):
+    """A planted text, and others of the same form that were not planted."""
+
+    text: str
+    others: list[str]
+
+
+def read_secrets(path: Path) -> list[Secret]:
+    """A line is {"prefix": ..., "secret": ...}, or a text, whose first half of words (or of letters) is the prefix.
+
+    Raises:
+        InputError: the file is empty, or a line does not fit.
+    """
+    return [_secret(path, number, line) for number, line in enumerate(text_lines(path), 1)]
+
+
+def read_canaries(path: Path, seed: int) -> list[Canary]:
+    """A line is {"format": "the code is {}", "canary": "4821"}, or a text whose digits vary.
+
+    Raises:
+        InputError: the file is empty, or a line has nothing that could vary.
+    """
+    return [
+        _canary(path, number, line, random.Random(f"{seed} {number}"))
+        for number, line in enumerate(text_lines(path), 1)
+    ]
+
+
+def _secret(path: Path, number: int, line: str) -> Secret:
+    if line.lstrip().startswith("{"):
+        try:
+            named = msgspec.json.decode(line, type=dict[str, str])
+            return Secret(named["prefix"], named["secret"])
+        except (msgspec.DecodeError, KeyError) as error:
+            raise InputError(
+                f"{path}, line {number}: not a secret", found=str(error), expected='{"prefix": ..., "secret": ...}'
+            ) from error
+    words = line.split(" ")
+    half = len(words) // 2
+    prefix, secret = (" ".join(words[:half]), " ".join(words[half:])) if half else _halves(line)
+    if not prefix or not secret:
+        raise InputError(f"{path}, line {number}: too short for a secret", expected="two words, or two letters")
+    return Secret(prefix, secret)
+
+
+def _halves(line: str) -> tuple[str, str]:
+    return line[: len(line) // 2], line[len(line) // 2 :]
+
+
+def _canary(path: Path, number: int, line: str, generator: random.Random) -> Canary:
+    template, canary = "{}", line
+    digits_only = True
+    if line.lstrip().startswith("{"):
+        try:
+            found = msgspec.json.decode(line, type=dict[str, str])
+            template, canary = found["format"], found["canary"]
+        except (msgspec.DecodeError, KeyError) as error:
+            raise InputError(
+                f"{path}, line {number}: not a canary", found=str(error), expected='{"format": "... {}", "canary": ...}'
+            ) from error
+        digits_only = False
+    if "{}" not in template:
+        raise InputError(f"{path}, line {number}: the format has no {{}}", expected="a place for the canary")
+    others: set[str] = set()
+    for _ in range(20 * ALTERNATIVES):
+        other = "".join(_another(each, digits_only, generator) for each in canary)
+        if other != canary:
+            others.add(other)
+        if len(others) == ALTERNATIVES:
+            break
+    if not others:
+        raise InputError(f"{path}, line {number}: nothing in the canary could vary", expected="digits in it")
+    return Canary(template.replace("{}", canary), [template.replace("{}", other) for other in sorted(others)])
+
+
+def _another(character: str, digits_only: bool, generator: random.Random) -> str:
+    """A random character of the same class."""
+    groups = [string.digits] if digits_only else [string.digits, string.ascii_lowercase, string.ascii_uppercase]
+    group = next((each for each in groups if character in each), character)
+    return generator.choice(group)

@@ -1,0 +1,78 @@
+"""A score with the interval that resampling the items gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from compiler.records import Metric
+
+RESAMPLES = 1000
+SEED = 0  # the same scores always give the same interval
+TWO_SIDED = 1.96  # standard errors on both sides hold 95 % of a normal distribution
+
+Statistic = Callable[[np.ndarray], float]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A score as a function of the items it is taken over: `statistic` of their indices (n,) int64.
+
+    `items` are the scores of single items, where these exist. The interval is a bootstrap's, or a jackknife's where a
+    repeated item would change the score by itself.
+    """
+
+    statistic: Statistic
+    count: int
+    items: tuple[float, ...] = ()
+    interval: Literal["bootstrap", "jackknife"] = "bootstrap"
+
+
+def mean_of(items: Sequence[float] | np.ndarray) -> Scored:
+    """The mean of the items' own scores."""
+    values = np.asarray(items, np.float64)
+    return Scored(lambda rows: float(values[rows].mean()), len(values), tuple(values.tolist()))
+
+
+def median_of(items: Sequence[float]) -> Scored:
+    """The median of the items' own scores."""
+    values = np.asarray(items, np.float64)
+    return Scored(lambda rows: float(np.median(values[rows])), len(values), tuple(values.tolist()))
+
+
+def constant(value: float) -> Scored:
+    """What was measured once, and has no spread."""
+    return Scored(lambda _: value, 1)
+
+
+def metric(name: str, unit: str, better: Literal["lower", "higher"], scored: Scored) -> Metric:
+    """The record, with its 95 % confidence interval."""
+    value = scored.statistic(np.arange(scored.count))
+    low, high = _interval(scored, value)
+    return Metric(
+        name=name,
+        value=value + 0.0,  # no -0
+        unit=unit,
+        better=better,
+        low=low + 0.0,
+        high=high + 0.0,
+        samples=scored.count,
+        items=scored.items,
+    )
+
+
+def _interval(scored: Scored, value: float) -> tuple[float, float]:
+    count = scored.count
+    if count == 1:
+        return value, value
+    if scored.interval == "jackknife":
+        left_out = np.array([scored.statistic(np.delete(np.arange(count), row)) for row in range(count)])
+        error = float(np.sqrt((count - 1) / count * np.sum((left_out - left_out.mean()) ** 2)))
+        return value - TWO_SIDED * error, value + TWO_SIDED * error
+    generator = np.random.default_rng(SEED)
+    drawn = [scored.statistic(generator.integers(count, size=count)) for _ in range(RESAMPLES)]
+    low, high = np.percentile(drawn, (2.5, 97.5))
+    return float(low), float(high)
