@@ -40,9 +40,7 @@ class Understanding:
     def __init__(self) -> None:
         self._parts: dict[type[Any], Any] = {}
 
-    def embed(
-        self, texts: Sequence[str], *, normalize: bool | None = None, adapter: str | None = None
-    ) -> np.ndarray:
+    def embed(self, texts: Sequence[str], *, normalize: bool | None = None, adapter: str | None = None) -> np.ndarray:
         """One vector a text, (texts, hidden) float32, in the order given.
 
         Args:

@@ -1,0 +1,99 @@
+"""A comparison for a person: verdicts, flipped answers, what changed, and what explains a broken gate."""
+
+from __future__ import annotations
+
+import click
+
+from compiler.cli.output import number, table
+from compiler.records.comparison import Change, Compared, Flips, Verdict
+
+GROUPED = 6  # rows that changed alike and are shown as one
+NAMED = 3  # of a group
+FLIPS = 20
+
+
+def show_compared(compared: Compared) -> None:
+    """Everything that was found."""
+    table(
+        ("metric", "baseline", "candidate", "unit", "change, more is worse", "95 % interval", "margin", "samples",
+         "verdict", "test"),
+        [_verdict(verdict) for verdict in compared.verdicts],
+        f"{compared.candidate.location} against {compared.baseline.location}",
+    )  # fmt: skip
+    if compared.flips:
+        _flips(compared.flips)
+    if compared.changes:
+        table(("what", "name", "baseline", "candidate"), _grouped(compared.changes), "What changed")
+    for place, cause in enumerate(compared.causes, 1):
+        click.echo(f"cause {place}: {cause.text}  [{', '.join(cause.explains)}]")
+    for verdict in compared.verdicts:
+        if verdict.word == "not enough data":
+            click.echo(f"not enough data: {verdict.subject} {verdict.name}: {_more(verdict)}")
+    for side in (compared.baseline, compared.candidate):
+        if side.verdict == "fail":
+            click.echo(f"note: {side.location} is outside its own budget")
+    click.echo(f"verdict: {'pass' if compared.verdict == 'pass' else 'FAIL: ' + ', '.join(compared.reasons)}")
+
+
+def _more(verdict: Verdict) -> str:
+    if verdict.more is None:
+        return "more samples will not decide"
+    how = ", with --max-rounds" if verdict.subject == "latency" else ""
+    return f"about {verdict.more} more samples would decide{how}"
+
+
+def _verdict(verdict: Verdict) -> tuple[object, ...]:
+    interval = "exact"
+    if verdict.low is not None and verdict.high is not None:
+        interval = f"{_change(verdict.low, verdict)} to {_change(verdict.high, verdict)}"
+    name = f"{verdict.subject} {verdict.name}"
+    said = f"{verdict.word.upper()} (gate broken)" if verdict.broken else verdict.word
+    test = verdict.test if verdict.p_value is None else f"{verdict.test}, p {verdict.p_value:.3g}"
+    change, margin = _change(verdict.change, verdict), _change(verdict.margin, verdict)
+    return (
+        name,
+        verdict.baseline,
+        verdict.candidate,
+        verdict.unit,
+        change,
+        interval,
+        margin,
+        verdict.samples,
+        said,
+        test,
+    )
+
+
+def _change(value: float, verdict: Verdict) -> str:
+    return f"{value:+.1%}" if verdict.relative or verdict.subject == "parity" else f"{value:+.4g}"
+
+
+def _grouped(changes: tuple[Change, ...]) -> list[tuple[str, str, str, str]]:
+    """Rows of one part that changed alike become one, where there are many."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for change in changes:
+        groups.setdefault((change.part, change.baseline, change.candidate), []).append(change.name)
+    rows = []
+    for (part, before, after), names in groups.items():
+        all_ = [f"{len(names)}: {', '.join(names[:NAMED])}, ..."] if len(names) > GROUPED else names
+        rows += [(part, name, before or "-", after or "-") for name in all_]
+    return rows
+
+
+def _flips(flips: Flips) -> None:
+    rows = [
+        (
+            flip.item,
+            flip.baseline,
+            flip.candidate,
+            flip.baseline_margin,
+            flip.candidate_margin,
+            ", ".join(f"{token.index if token.text is None else token.text} ({number(token.influence)})"
+                      for token in flip.tokens),
+            *([flip.text] if flip.text is not None else []),
+        )
+        for flip in flips.flips[:FLIPS]
+    ]  # fmt: skip
+    texts = any(flip.text is not None for flip in flips.flips)
+    header = ("item", "baseline", "candidate", "its margin", "its margin", "tokens that decided", *(["text"] * texts))
+    table(header, rows, f"{len(flips.flips)} of {flips.items} answers differ; the largest swing first")

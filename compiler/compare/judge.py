@@ -1,0 +1,98 @@
+"""One change against the margin that its gate allows: better, same, worse, or not enough data."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Literal
+
+from compiler.compare.intervals import Estimate
+from compiler.records.comparison import Subject, Verdict, Word
+
+FARTHEST = 10_000  # times the samples: beyond, more of them do not decide
+
+
+def word(change: Estimate, margin: float) -> Word:
+    """What the interval of a change says, where more than 0 is worse.
+
+    worse: all of it is over the margin. same: all of it is within. better: all of it is under 0, and some of it under
+    the negative margin. Anything else is not enough data.
+    """
+    if change.low > margin:
+        return "worse"
+    if -margin <= change.low and change.high <= margin:
+        return "same"
+    if change.high < 0:
+        return "better"
+    return "not enough data"
+
+
+def more_samples(change: Estimate, margin: float, samples: int) -> int | None:
+    """About how many more samples would decide, if the interval shrinks with their square root and the change stays.
+
+    0 when it is decided, None when no number helps: the change lies on the margin itself.
+    """
+    times = 1.0
+    while times <= FARTHEST:
+        shrunk = times**-0.5
+        value, low, high = change
+        if word(Estimate(value, value - (value - low) * shrunk, value + (high - value) * shrunk), margin) != (
+            "not enough data"
+        ):
+            return ceil(samples * (times - 1))
+        times *= 1.05
+    return None
+
+
+def judged(
+    subject: Subject,
+    name: str,
+    values: tuple[float, float],
+    change: Estimate,
+    *,
+    unit: str,
+    better: Literal["lower", "higher"] = "lower",
+    relative: bool = False,
+    margin: float,
+    enforce: bool,
+    code: str,
+    samples: int,
+    test: str,
+    p_value: float | None = None,
+    doubt: bool = False,
+) -> Verdict:
+    """The verdict of one metric; see its record.
+
+    Args:
+        values: of the baseline and the candidate.
+        change: more than 0 is worse; an interval without width is an exact value.
+        enforce: whether "worse" breaks a gate; `code` is what that is called then.
+        doubt: too few items or a test forbid any word.
+    """
+    exact = change.low == change.high
+    said: Word = "not enough data" if doubt else word(change, margin)
+    broken = enforce and said == "worse"
+    return Verdict(
+        subject=subject,
+        name=name,
+        unit=unit,
+        better=better,
+        baseline=values[0],
+        candidate=values[1],
+        change=change.value,
+        relative=relative,
+        low=None if exact else change.low,
+        high=None if exact else change.high,
+        samples=samples,
+        margin=margin,
+        word=said,
+        broken=broken,
+        code=f"{code}:{name}" if broken else "",
+        test=test,
+        p_value=p_value,
+        more=(more_samples(change, margin, samples) or None) if said == "not enough data" else None,
+    )
+
+
+def exactly(change: float) -> Estimate:
+    """A change without doubt."""
+    return Estimate(change, change, change)

@@ -1,0 +1,38 @@
+"""An item with each of its tokens hidden in turn: what that does to a score is the token's influence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from compiler.compare.answers import Item
+from compiler.runtime.text import Text
+
+
+class Hidden(NamedTuple):
+    """An item without one of its tokens: `place` counts those of the whole item, `text` is the token."""
+
+    place: int
+    text: str
+    item: Item
+
+
+def without_each_token(item: Item, fields: Sequence[str], text: Text) -> list[Hidden]:
+    """The item as often as the texts in `fields` have tokens, special ones not counted.
+
+    A hidden token becomes the mask token where the tokenizer has one, and else is left out.
+    """
+    present = [field for field in fields if field in item]
+    texts = [item[field] for field in present]
+    encoding = text.encode([texts[0] if len(texts) == 1 else (texts[0], texts[1])], offsets=True)[0]
+    mask = text.special["mask"]
+    found = []
+    for place, (start, end) in enumerate(encoding.offsets):
+        which = encoding.sequence_ids[place]
+        if which is None or encoding.special_tokens_mask[place] or start == end:
+            continue
+        whole = texts[which]
+        hidden = f"{whole[:start]}{mask}{whole[end:]}"
+        if hidden.strip() and whole[start:end] != mask:
+            found.append(Hidden(place, whole[start:end], {**item, present[which]: hidden}))
+    return found

@@ -1,0 +1,129 @@
+"""What can be compared: a bundle, a certificate, or a baseline that was saved from a bundle."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from compiler import bundle, records, storage
+from compiler.compare.precisions import module_precisions, placed_precisions
+from compiler.errors import IntegrityError, UsageError, did_you_mean
+from compiler.records import Certificate, Manifest
+from compiler.records.comparison import Baseline, Side
+
+BASELINES = Path("artifacts/baselines")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """One side with all that is known about it. `folder` only of a bundle, `manifest` not of a lone certificate.
+
+    `digest` is the SHA-256 of its manifest, or "".
+    """
+
+    side: Side
+    certificate: Certificate
+    manifest: Manifest | None
+    folder: Path | None
+    precisions: dict[str, str]
+    digest: str = ""
+
+
+def read(location: str) -> Opened:
+    """Open a bundle's folder, a certificate's or baseline's file, or a baseline by its name.
+
+    Raises:
+        UsageError: there is nothing of that name.
+        IntegrityError: it is none of these, or was changed.
+    """
+    path = Path(location)
+    named = BASELINES / f"{location}.json"
+    if path.is_dir():
+        return _bundle(path)
+    if path.is_file():
+        return _file(path)
+    if named.is_file():
+        return _file(named)
+    known = sorted(each.stem for each in BASELINES.glob("*.json"))
+    raise UsageError(
+        f"{location}: nothing to compare",
+        expected=f"a bundle, a certificate.json or a baseline ({', '.join(known) or 'none is saved'})",
+        action=did_you_mean(location, known) or "name a folder or a file that exists",
+    )
+
+
+def of_one_task(baseline: Opened, candidate: Opened) -> None:
+    """Raises UsageError where the two are for different tasks."""
+    tasks = (baseline.side.task, candidate.side.task)
+    if tasks[0] != tasks[1]:
+        raise UsageError(
+            f"{candidate.side.location} cannot be compared with {baseline.side.location}",
+            found=f"{tasks[1]} and {tasks[0]}",
+            expected="two for one task",
+        )
+
+
+def save_baseline(name: str, folder: Path) -> Path:
+    """Keep what a bundle says about itself as a baseline that later ones can be compared with; gives its file.
+
+    Args:
+        name: of the baseline, or the path of a `.json` file.
+        folder: the bundle.
+
+    Raises:
+        IntegrityError: the bundle was changed.
+        UsageError: the name leads elsewhere.
+    """
+    path = Path(name) if name.endswith(".json") else BASELINES / f"{name}.json"
+    if not name.endswith(".json") and (Path(name).name != name or name.startswith(".")):
+        raise UsageError(f'"{name}" is no name for a baseline', expected="a plain name, or a path that ends in .json")
+    opened = _bundle(folder)
+    if opened.manifest is None:
+        raise AssertionError("a bundle has a manifest")
+    made = Baseline(
+        name=path.stem, certificate=opened.certificate, manifest=opened.manifest, precisions=opened.precisions
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    records.save(made, path)
+    return path
+
+
+def _bundle(folder: Path) -> Opened:
+    manifest = bundle.verify(folder)
+    certificate = records.load(folder / bundle.CERTIFICATE, Certificate)
+    precisions = module_precisions(folder, manifest) or placed_precisions(certificate)
+    digest = storage.digest(folder / bundle.MANIFEST)
+    return Opened(_side("bundle", folder, certificate), certificate, manifest, folder, precisions, digest)
+
+
+def _file(path: Path) -> Opened:
+    try:
+        document = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise IntegrityError(
+            f"{path}: neither a certificate nor a baseline", found=str(error), expected="one JSON object"
+        ) from error
+    if "manifest" in document:
+        baseline = records.load(path, Baseline)
+        side = _side("baseline", path, baseline.certificate)
+        digest = hashlib.sha256(records.encode(baseline.manifest)).hexdigest()
+        return Opened(side, baseline.certificate, baseline.manifest, None, baseline.precisions, digest)
+    certificate = records.load(path, Certificate)
+    return Opened(_side("certificate", path, certificate), certificate, None, None, placed_precisions(certificate))
+
+
+def _side(kind: Literal["bundle", "certificate", "baseline"], path: Path, certificate: Certificate) -> Side:
+    return Side(
+        kind=kind,
+        location=str(path),
+        task=certificate.task,
+        profile=certificate.profile,
+        precision=certificate.precision,
+        source_digest=certificate.source.digest,
+        created=certificate.created,
+        verdict=certificate.verdict,
+    )

@@ -1,0 +1,178 @@
+"""What was found by comparing a candidate with the baseline it is to replace."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from compiler.records.base import SCHEMA_VERSION, Record
+from compiler.records.proof import Machine
+from compiler.records.sealed import Certificate, Manifest
+
+Word = Literal["better", "same", "worse", "not enough data"]
+Part = Literal[
+    "checkpoint",
+    "precision",
+    "fusions",
+    "passes",
+    "operators",
+    "sizes",
+    "engine",
+    "graph",
+    "tokenizer",
+    "chat template",
+    "configuration",
+    "toolchain",
+    "machine",
+]
+Subject = Literal["latency", "memory", "size", "quality", "parity", "fusions", "precision"]
+
+
+class Baseline(Record, frozen=True):
+    """A release to compare later ones with, without its weights. `precisions` is by module path."""
+
+    name: str
+    certificate: Certificate
+    manifest: Manifest
+    precisions: dict[str, str] = msgspec.field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+
+class Side(Record, frozen=True):
+    """One of the two that were compared. `verdict` is its certificate's."""
+
+    kind: Literal["bundle", "certificate", "baseline"]
+    location: str
+    task: str
+    profile: str
+    precision: str
+    source_digest: str
+    created: str
+    verdict: Literal["pass", "fail"]
+
+
+class Verdict(Record, frozen=True):
+    """One metric of both sides, and what may be said about the change.
+
+    `change` is the candidate against the baseline, its sign turned so that more than 0 is worse: a share of the
+    baseline's value where `relative` ("0.08" is 8 % slower), else in `unit`. `low` and `high` are its 95 % confidence
+    interval; None where the values are exact. `margin` is the change that the gate allows. `samples` is per side.
+    `more` is about how many more samples per side would decide, with "not enough data" and where it can be told.
+    `code` is the reason code if the gate is broken ("latency-increase:latency_1x128"). `p_value` is of `test`.
+    """
+
+    subject: Subject
+    name: str
+    unit: str
+    better: Literal["lower", "higher"]
+    baseline: float
+    candidate: float
+    change: float
+    relative: bool
+    low: float | None
+    high: float | None
+    samples: int
+    margin: float
+    word: Word
+    broken: bool
+    code: str
+    test: str
+    p_value: float | None = None
+    more: int | None = None
+
+
+class Timing(Record, frozen=True):
+    """Raw samples of one series, by round: the two were measured in turns, or their rounds are of stored runs."""
+
+    name: str
+    unit: str
+    baseline: tuple[tuple[float, ...], ...]
+    candidate: tuple[tuple[float, ...], ...]
+
+
+class Cause(Record, frozen=True):
+    """A difference that can explain broken gates, the likeliest first. `explains` are the reason codes."""
+
+    kind: Part | Literal["unknown"]
+    subject: str
+    baseline: str
+    candidate: str
+    explains: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """`kind subject: baseline -> candidate`."""
+        named = " ".join(part for part in (self.kind, self.subject) if part)
+        return f"{named}: {self.baseline or 'none'} -> {self.candidate or 'none'}"
+
+
+class Token(Record, frozen=True):
+    """A token and how much it moved the two answers apart: the swing with it, less the swing without it.
+
+    `index` counts the tokens of the item, special ones included. `text` only where texts are included.
+    """
+
+    index: int
+    influence: float
+    text: str | None = None
+
+
+class Flip(Record, frozen=True):
+    """An item whose answer differs. `item` is its index in the data, from 0.
+
+    `baseline_margin` is the baseline's score for its own answer, less its score for the candidate's answer;
+    `candidate_margin` the same the other way round. Their sum is the `swing`. `tokens` decided, the strongest first.
+    `text` (of a pair both, one a line) only where texts are included.
+    """
+
+    item: int
+    baseline: str
+    candidate: str
+    baseline_margin: float
+    candidate_margin: float
+    tokens: tuple[Token, ...] = ()
+    text: str | None = None
+
+    @property
+    def swing(self) -> float:
+        return self.baseline_margin + self.candidate_margin
+
+
+class Flips(Record, frozen=True):
+    """All answers that differ, of `items` items, the largest swing first. The strongest have tokens."""
+
+    data: str
+    items: int
+    flips: tuple[Flip, ...]
+
+
+class Change(Record, frozen=True):
+    """A row of what changed. An empty string: that side has none. `part` groups rows."""
+
+    part: Part
+    name: str
+    baseline: str
+    candidate: str
+
+
+class Compared(Record, frozen=True):
+    """The comparison. It fails with the reason code of every broken gate; `undecided` names what lacks data.
+
+    `machine` is where it was made, `seconds` how long it took.
+    """
+
+    verdict: Literal["pass", "fail"]
+    reasons: tuple[str, ...]
+    undecided: tuple[str, ...]
+    baseline: Side
+    candidate: Side
+    verdicts: tuple[Verdict, ...]
+    causes: tuple[Cause, ...]
+    changes: tuple[Change, ...]
+    timings: tuple[Timing, ...]
+    flips: Flips | None
+    machine: Machine
+    created: str
+    seconds: float
+    schema_version: int = SCHEMA_VERSION

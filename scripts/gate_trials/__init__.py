@@ -1,0 +1,1 @@
+"""Trials of the latency gate of `compile compare` on this machine."""

@@ -1,0 +1,108 @@
+"""Parity, sizes, fusions, precisions, and what changed, from certificates and from real bundles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from compiler.compare import Gates, content, parity, read
+from compiler.compare.changes import changes
+from compiler.compare.precisions import lowered
+from compiler.records import Checked, Finding, Placement
+from compiler.records.comparison import Verdict
+from tests.cli.conftest import checked
+from tests.compare.sides import side
+
+
+def finding(value: float, **changes: object) -> Checked:
+    one = Finding(name="f", value=value, unit="share", samples=9, better="higher", limit=0.9)
+    return msgspec.structs.replace(checked(), findings=(msgspec.structs.replace(one, **changes),))
+
+
+def parity_verdict(before: Checked, after: Checked) -> Verdict:
+    return parity.verdicts(side(checked=before).certificate, side(checked=after).certificate, Gates())[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "better", "limit", "used"),
+    [
+        (0.95, "share", "higher", 0.9, 0.5),
+        (0.85, "share", "higher", 0.9, 1.5),
+        (1.0, "share", "higher", 1.0, 0.0),
+        (1.015, "ratio", "lower", 1.03, 0.5),
+        (0.99, "ratio", "lower", 1.03, 0.0),
+        (2.0, "absolute", "lower", 8.0, 0.25),
+        (float("nan"), "absolute", "lower", 8.0, float("inf")),
+    ],
+)
+def test_how_much_of_a_limit_is_used(value: float, unit: str, better: str, limit: float, used: float) -> None:
+    one = Finding(name="f", value=value, unit=unit, samples=1, better="lower", limit=limit)
+    one = msgspec.structs.replace(one, better=better)
+    assert parity.used(one, limit) == pytest.approx(used)
+
+
+def test_parity_that_uses_up_more_of_its_limit() -> None:
+    assert parity_verdict(finding(0.99), finding(0.98)).word == "same"
+    worse = parity_verdict(finding(0.99), finding(0.95))
+    assert (worse.word, worse.code) == ("worse", "parity-loss:f")
+    assert parity_verdict(finding(0.95), finding(0.99)).word == "better"
+    assert parity_verdict(finding(0.901), finding(0.899)).word == "worse"  # just outside is outside
+
+
+def placed(**counts: int) -> tuple[Placement, ...]:
+    return tuple(
+        Placement(operator=operator, provider="CPU", precision="float32", count=count)
+        for operator, count in counts.items()
+    )
+
+
+def test_a_fusion_is_lost_where_its_parts_appear() -> None:
+    whole = side(placement=placed(MultiHeadAttention=6, SkipLayerNormalization=12, MatMul=36))
+    apart = side(placement=placed(MultiHeadAttention=4, SkipLayerNormalization=12, MatMul=40, Softmax=2))
+    assert content.lost_fusions(whole.certificate, apart.certificate) == {"attention": 2}
+    found = {verdict.subject: verdict for verdict in content.verdicts(whole, apart, Gates())}
+    assert (found["fusions"].word, found["fusions"].code) == ("worse", "fusions:lost")
+    back = {verdict.subject: verdict for verdict in content.verdicts(apart, whole, Gates())}
+    assert back["fusions"].word == "better"
+
+
+def test_fewer_layers_or_another_operator_are_no_lost_fusion() -> None:
+    six = side(placement=placed(MultiHeadAttention=6, SkipLayerNormalization=12, Add=2))
+    for other in (
+        placed(MultiHeadAttention=3, SkipLayerNormalization=6, Add=1),
+        placed(GroupQueryAttention=6, SkipLayerNormalization=12, Add=2),
+    ):
+        assert content.lost_fusions(six.certificate, side(placement=other).certificate) == {}
+
+
+def test_precisions_of_real_bundles(classifier: Path, int8: Path) -> None:
+    float32, quantized = read(str(classifier)), read(str(int8))
+    query = "bert.encoder.layer.1.attention.self.query"
+    assert set(float32.precisions.values()) == {"float32"}
+    assert quantized.precisions[query] == "int8"
+    assert query in lowered(float32.precisions, quantized.precisions)
+    assert lowered(quantized.precisions, float32.precisions) == []
+    found = {verdict.subject: verdict for verdict in content.verdicts(float32, quantized, Gates())}
+    assert found["precision"].word == "worse"
+    assert not found["precision"].broken  # usually meant
+    assert found["size"].word == "better"
+
+
+def test_what_changed_between_real_bundles(classifier: Path, int8: Path, changed: Path) -> None:
+    rows = changes(read(str(classifier)), read(str(int8)))
+    found = {(row.part, row.name): (row.baseline, row.candidate) for row in rows}
+    assert found["precision", "of the build"] == ("float32", "int8-dynamic")
+    assert found["precision", "bert.encoder.layer.0.attention.self.query"] == ("float32", "int8")
+    assert found["passes", "quantize-dynamic"][0] == ""
+    assert ("graph", "model.onnx") in found
+    assert ("sizes", "all files, bytes") in found
+    assert not {"tokenizer", "checkpoint", "toolchain", "machine"} & {row.part for row in rows}
+    parts = {row.part for row in changes(read(str(classifier)), read(str(changed)))}
+    assert "checkpoint" in parts
+    assert not {"precision", "fusions", "operators", "tokenizer"} & parts
+
+
+def test_nothing_changed(classifier: Path) -> None:
+    assert changes(read(str(classifier)), read(str(classifier))) == []
