@@ -161,7 +161,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("xlnet", "xlnet", _CLASS, _XLNET, *NONE),
     Family("electra", "electra", _WORDS, _SMALL_EMBEDDING),
     Family("distilbert", "distilbert", _ANSWERS, _DISTILBERT),
-    Family("bert", "bert", "multiple-choice", _BASE),
+    Family("bert", "bert", "multiple-choice", _BASE, fused=0),  # its mask comes flattened, which the pass does not know
     Family("bert", "bert", "next-sentence-prediction", _BASE),
     Family("electra", "electra", "replaced-token-detection", _SMALL_EMBEDDING),
     Family("gpt2", "gpt2", GENERATE, _GPT),
