@@ -65,13 +65,14 @@ def load_model(folder: Path, task: str, dtype: str = "float32") -> torch.nn.Modu
 
     _require_sizes(folder, task, model, [each for each in info["mismatched_keys"] if not trained(each[0])])
 
-    # A pooler is not part of any graph we export; everything else missing would be random numbers.
-    missing = sorted(name for name in info["missing_keys"] if "pooler." not in name and not trained(name))
+    # Token vectors do without the pooler; everything else missing would be random numbers.
+    spared = "pooler." if task == "feature-extraction" else None
+    missing = sorted(name for name in info["missing_keys"] if not (spared and spared in name) and not trained(name))
     if missing:
         raise CheckpointError(
             f'{folder}: no trained weights for "{task}"',
             found=f"{len(missing)} tensors missing: {', '.join(missing[:3])}",
-            action=f"choose another task with --task ({', '.join(offered)})",
+            action=f"choose another task with --task ({', '.join(name for name in offered if name != task)})",
         )
     for name, tensor in model.state_dict().items():
         if (

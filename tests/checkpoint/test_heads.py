@@ -156,3 +156,17 @@ def test_a_configuration_that_contradicts_itself(classifier: Path, tmp_path: Pat
     folder = edited(classifier, tmp_path / "model", hidden_size="wide")
     with pytest.raises(CheckpointError, match="configuration cannot be read"):
         tasks_of(folder)
+
+
+def test_a_head_that_reads_a_missing_pooler_is_refused(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    transformers.BertForSequenceClassification(transformers.BertConfig(**BERT)).save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if "pooler." not in name}
+    save_file(kept, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(CheckpointError, match="no trained weights") as raised:
+        load_model(tmp_path, "text-classification")
+    assert "pooler" in raised.value.found
+    assert "text-classification" not in raised.value.action
+    load_model(tmp_path, "feature-extraction")
