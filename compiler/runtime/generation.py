@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 
-from compiler.engines import Decoding, Feeds, Session
+from compiler.engines import Decoding, Session
 from compiler.errors import InputError
 from compiler.records import Manifest
 from compiler.runtime.batching import batches
@@ -103,7 +103,7 @@ class Generator:
         return resolve(arguments, self._text.generation, self._text.ends, defaults=self._starts.declared)
 
     def __call__(
-        self, session: Session, prompt: Prompt | Prompts, options: Options, *, stream: bool, constants: Feeds
+        self, session: Session, prompt: Prompt | Prompts, options: Options, *, stream: bool
     ) -> str | list[str] | Generated | list[Generated] | Iterator[str]:
         """See `Model.generate`. All arguments are checked before the first token, also when streaming."""
         single = _is_single(prompt)
@@ -116,22 +116,20 @@ class Generator:
         prompts = cast("list[Prompt]", [prompt] if single else prompt)
         starts = [self._starts.read(each) for each in prompts]
         if stream:
-            return (piece for _, piece in self._grow(session, starts, [self._answer(starts[0], options, 0)], constants))
-        found = self.generated(session, starts, options, constants)
+            return (piece for _, piece in self._grow(session, starts, [self._answer(starts[0], options, 0)]))
+        found = self.generated(session, starts, options)
         if not options.details:
             texts = [each.text for each in found]
             return texts[0] if single else texts
         return found[0] if single else found
 
-    def generated(
-        self, session: Session, starts: Sequence[Start], options: Options, constants: Feeds
-    ) -> list[Generated]:
+    def generated(self, session: Session, starts: Sequence[Start], options: Options) -> list[Generated]:
         """One answer for each start."""
         found: list[Generated] = [_EMPTY] * len(starts)
         sizes = [(start.size + self._limit(start, options)) * options.beams.count for start in starts]
         for rows in batches(sizes, CACHE_TOKENS):
             make = self._searched if options.beams.count > 1 else self._chosen
-            for row, generated in zip(rows, make(session, starts, rows, options, constants), strict=True):
+            for row, generated in zip(rows, make(session, starts, rows, options), strict=True):
                 found[row] = generated
         return found
 
@@ -146,23 +144,21 @@ class Generator:
     def _answer(self, start: Start, options: Options, row: int) -> Answer:
         return Answer(start.prompt, self._limit(start, options), options, row, self._text)
 
-    def _open(self, session: Session, starts: Sequence[Start], limits: Sequence[int], constants: Feeds) -> Decoding:
+    def _open(self, session: Session, starts: Sequence[Start], limits: Sequence[int]) -> Decoding:
         capacity = max(len(start.prompt) + limit for start, limit in zip(starts, limits, strict=True))
-        return self._starts.open(session, starts, capacity, constants)
+        return self._starts.open(session, starts, capacity)
 
-    def _grow(
-        self, session: Session, starts: Sequence[Start], answers: Sequence[Answer], constants: Feeds
-    ) -> Iterator[tuple[int, str]]:
-        decoding = self._open(session, starts, [answer.limit for answer in answers], constants)
+    def _grow(self, session: Session, starts: Sequence[Start], answers: Sequence[Answer]) -> Iterator[tuple[int, str]]:
+        decoding = self._open(session, starts, [answer.limit for answer in answers])
         return _grown(Rows(decoding, [start.prompt for start in starts], self._text.pad), answers)
 
     def _chosen(
-        self, session: Session, starts: Sequence[Start], rows: Sequence[int], options: Options, constants: Feeds
+        self, session: Session, starts: Sequence[Start], rows: Sequence[int], options: Options
     ) -> list[Generated]:
         """Greedy or drawn."""
         answers = [self._answer(starts[row], options, row) for row in rows]
         texts = [""] * len(rows)
-        for index, piece in self._grow(session, [starts[row] for row in rows], answers, constants):
+        for index, piece in self._grow(session, [starts[row] for row in rows], answers):
             texts[index] += piece
         return [
             Generated(
@@ -177,7 +173,7 @@ class Generator:
         ]
 
     def _searched(
-        self, session: Session, starts: Sequence[Start], rows: Sequence[int], options: Options, constants: Feeds
+        self, session: Session, starts: Sequence[Start], rows: Sequence[int], options: Options
     ) -> list[Generated]:
         """By beam search."""
         chosen = [starts[row] for row in rows]
@@ -186,7 +182,7 @@ class Generator:
             Search(start.prompt, limit, options.beams, options.rules, self._stopped(start.prompt, options.stops))
             for start, limit in zip(chosen, limits, strict=True)
         ]
-        search(self._open(session, chosen, limits, constants), searches, self._text.pad, lambda: options.cancelled)
+        search(self._open(session, chosen, limits), searches, self._text.pad, lambda: options.cancelled)
         found = []
         for each in searches:
             best = each.best()

@@ -136,7 +136,7 @@ class Model(Understanding, PipelineModel):
             return self._generate_tokens(**arguments)
         session = self._with(arguments.get("adapter"))
         options = self._generator.options(arguments)
-        return self._generator(session, prompt, options, stream=stream, constants={})
+        return self._generator(session, prompt, options, stream=stream)
 
     def conversation(self, *, system: str | None = None, adapter: str | None = None) -> Conversation:
         """A conversation that keeps its cache from message to message.

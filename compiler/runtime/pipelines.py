@@ -100,7 +100,7 @@ class PipelineModel:
         generator, session = self._generator, self._with(settings.pop("adapter", None))
         options = generator.options(arguments(settings, ids.shape[1]))
         starts = [Start(prompt, []) for prompt in prompts(ids, mask)]
-        answers = [answer.tokens for answer in generator.generated(session, starts, options, {})]
+        answers = [answer.tokens for answer in generator.generated(session, starts, options)]
         fill = settings.get("pad_token_id")
         whole = continued(ids, answers, self._text.pad if fill is None else fill)
         return _loaded("torch").from_numpy(whole)

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from compiler.engines import Decoding, EncoderDecoderSession, Feeds, Session
+from compiler.engines import Decoding, EncoderDecoderSession, Session
 from compiler.errors import ContextError, InputError, IntegrityError, UsageError
 from compiler.records import CacheShape, Manifest
 from compiler.runtime.chat import Message
@@ -41,7 +41,7 @@ class Starts(Protocol):
         """Raises InputError, ContextError or UsageError for a prompt that the model cannot take."""
         ...
 
-    def open(self, session: Session, starts: Sequence[Start], capacity: int, constants: Feeds) -> Decoding: ...
+    def open(self, session: Session, starts: Sequence[Start], capacity: int) -> Decoding: ...
 
 
 def starts_of(manifest: Manifest, text: Text) -> Starts:
@@ -77,8 +77,8 @@ class DecoderStarts:
         require_room(len(tokens), self._context)
         return Start(tokens, [])
 
-    def open(self, session: Session, starts: Sequence[Start], capacity: int, constants: Feeds) -> Decoding:
-        return session.decode(self._cache, len(starts), capacity, constants)
+    def open(self, session: Session, starts: Sequence[Start], capacity: int) -> Decoding:
+        return session.decode(self._cache, len(starts), capacity)
 
 
 class EncoderStarts:
@@ -112,15 +112,15 @@ class EncoderStarts:
             )
         return Start([self._start], source)
 
-    def open(self, session: Session, starts: Sequence[Start], capacity: int, constants: Feeds) -> Decoding:
+    def open(self, session: Session, starts: Sequence[Start], capacity: int) -> Decoding:
         sources = [start.source for start in starts]
         ids = padded(sources, self._text.pad)
         lengths = np.array([len(source) for source in sources])
         mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
         assert isinstance(session, EncoderDecoderSession)
-        crossed = session.encode({"input_ids": ids, "attention_mask": mask, **constants})
+        crossed = session.encode({"input_ids": ids, "attention_mask": mask})
         kept = {name: crossed[name] for name in self._crossed}
-        return session.decode(self._cache, len(starts), capacity, {**constants, **kept, "encoder_attention_mask": mask})
+        return session.decode(self._cache, len(starts), capacity, {**kept, "encoder_attention_mask": mask})
 
 
 def require_room(tokens: int, context: int) -> None:
