@@ -28,6 +28,7 @@ EXPORTED, OPTIMIZED, BUILT, CHECKED, MEASURED = (
     f"{name}.json" for name in ("exported", "optimized", "built", "checked", "measured")
 )
 ADAPTERS = "adapters"  # the folder with the files of `Exported.adapters`
+PLANS = "plans"  # and that with the files of `Built.plans`
 CALIBRATION_TEXTS, CALIBRATION_TOKENS = 32, 128
 
 
@@ -144,7 +145,7 @@ def run_build(
     name = key(optimized_in.name, target.engine, chosen.version(), options, *sources, code=code)
 
     def make(out: Path) -> Built:
-        built = chosen.build(optimized, optimized_in, out, options)
+        built = chosen.build(optimized, optimized_in, out, options, report(progress, "build"))
         for path in exported_in.iterdir():
             if path.is_file() and path.name != EXPORTED and not path.name.startswith(_graphs(optimized.exported)):
                 shutil.copyfile(path, out / path.name)
@@ -240,8 +241,9 @@ def run_seal(
         for path in built_in.iterdir():
             if path.is_file() and path.name not in (BUILT, bundle.MANIFEST):
                 shutil.copyfile(path, folder / path.name)
-        if optimized.exported.adapters:
-            shutil.copytree(built_in / ADAPTERS, folder / ADAPTERS)
+        for part in (ADAPTERS, PLANS):
+            if (built_in / part).is_dir():
+                shutil.copytree(built_in / part, folder / part)
         records.save(made, folder / bundle.CERTIFICATE)
         (folder / "report.html").write_text(html(single(made, out.name, str(out))), encoding="utf-8")
         bundle.seal(folder, _manifest(optimized, built))
@@ -279,6 +281,7 @@ def _manifest(optimized: Optimized, built: Built) -> Manifest:
         pooling=exported.pooling,
         encoder=optimized.encoder,
         adapters=exported.adapters,
+        plans=built.plans,
     )
 
 

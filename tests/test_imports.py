@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1] / "compiler"
 # From the bottom up. Parts in one row do not know each other; a part may import any row below its own.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
-    frozenset({"records", "storage", "corpus", "statistics"}),
+    frozenset({"records", "storage", "corpus", "statistics", "driver"}),
     frozenset({"tasks", "machine", "bundle", "cache"}),
     frozenset({"profile", "checkpoint", "engines"}),
     frozenset({"export", "optimize", "check", "measure", "report", "runtime"}),
@@ -37,6 +37,9 @@ HOMES: dict[str, frozenset[str]] = {
     "torch": frozenset({"checkpoint", "export"}),
     "transformers": frozenset({"checkpoint", "export"}),
     "onnxruntime": frozenset({"engines", "optimize"}),
+    "tensorrt": frozenset({"engines"}),
+    "tensorrt_rtx": frozenset({"engines"}),
+    "cuda": frozenset({"engines"}),
     "gguf": frozenset({"checkpoint"}),
     "peft": frozenset({"checkpoint", "export"}),
     "sacrebleu": frozenset({"evaluate"}),

@@ -7,7 +7,7 @@ command which installs it.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
@@ -15,9 +15,14 @@ import numpy as np
 
 from compiler.engines.adapted import AdaptedSession, rank_zero
 from compiler.errors import EngineUnavailableError, UsageError, did_you_mean
-from compiler.records import Built, CacheShape, EngineOptions, Manifest, Optimized, Placement
+from compiler.records import Built, CacheShape, EngineOptions, Manifest, Optimized, Placement, Plan, Serving
 
 Feeds = dict[str, np.ndarray]
+Report = Callable[[str, int, int], None]  # a step, its number, how many there are (0: unknown)
+
+
+def silent(_message: str, _done: int, _total: int) -> None:
+    pass
 
 
 class Decoding(Protocol):
@@ -103,15 +108,25 @@ class Engine(Protocol):
     def version(self) -> str: ...
 
     def why_unavailable(self) -> str | None:
-        """None when it can run here, otherwise the reason and the command that installs it."""
+        """None when it can open bundles here, otherwise the reason and the command that installs it."""
         ...
 
-    def build(self, optimized: Optimized, folder: Path, out: Path, options: EngineOptions) -> Built:
+    def ready(self, options: EngineOptions) -> None:
+        """Nothing where `build` could be done here; asked before any work. Raises EngineUnavailableError."""
+        ...
+
+    def build(
+        self, optimized: Optimized, folder: Path, out: Path, options: EngineOptions, report: Report = silent
+    ) -> Built:
         """Compile `folder / optimized.model` into `out`. Raises EngineError."""
         ...
 
-    def open(self, model: Path, options: EngineOptions) -> Session:
-        """Load an engine file. Raises EngineError."""
+    def serving(self, options: EngineOptions, plans: Sequence[Plan] = ()) -> Serving:
+        """What would answer if a graph with these plans were opened here, and why."""
+        ...
+
+    def open(self, model: Path, options: EngineOptions, plans: Sequence[Plan] = ()) -> Session:
+        """Load an engine file; `plans` are of this graph, and lie in its folder. Raises EngineError, IntegrityError."""
         ...
 
     def describe(self, model: Path, options: EngineOptions, feeds: Feeds) -> tuple[Placement, ...]:
@@ -161,11 +176,18 @@ def open_bundle(folder: Path, manifest: Manifest, options: EngineOptions) -> Ses
     Raises:
         EngineUnavailableError: the engine is missing here.
         EngineError: it cannot open a graph.
+        IntegrityError: a plan is not the file that was built.
     """
     module = engine(manifest.engine)
-    session = module.open(folder / manifest.model, options)
+    plans = {graph: [plan for plan in manifest.plans if plan.graph == graph] for graph in ("", "encoder")}
+    session = module.open(folder / manifest.model, options, plans[""])
     if manifest.adapter_inputs:
         session = AdaptedSession(session, rank_zero(manifest.adapter_inputs))
     if manifest.encoder is None:
         return session
-    return Pair(module.open(folder / manifest.encoder.model, options), session)
+    return Pair(module.open(folder / manifest.encoder.model, options, plans["encoder"]), session)
+
+
+def serving(manifest: Manifest, options: EngineOptions) -> Serving:
+    """What answers when the bundle is opened here, and why. Raises as `open_bundle` does."""
+    return engine(manifest.engine).serving(options, [plan for plan in manifest.plans if not plan.graph])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from compiler.engines import Session, engine, open_bundle
+from compiler.engines import Session, open_bundle, serving
 from compiler.measure.protocol import Loaded, Round, Samples, Spec, Usage
 from compiler.measure.workloads import workloads_of
 
@@ -39,9 +39,9 @@ def open_runner(spec: Spec) -> tuple[Session, str, str]:
     """The session to measure, its name and version."""
     manifest = spec.manifest
     if spec.runner == "engine":
-        module = engine(manifest.engine)
         options = msgspec.structs.replace(manifest.options, threads=spec.threads)
-        return open_bundle(Path(spec.folder), manifest, options), manifest.engine, module.version()
+        answers = serving(manifest, options)
+        return open_bundle(Path(spec.folder), manifest, options), answers.engine, answers.version
 
     from importlib.metadata import version
 

@@ -17,6 +17,11 @@ from compiler.records.engine import (
     Built,
     EngineOptions,
     Placement,
+    Plan,
+    PlanOptions,
+    Range,
+    Serving,
+    Shapes,
 )
 from compiler.records.evaluation import Evaluated, Metric, System
 from compiler.records.model import (
@@ -34,6 +39,7 @@ from compiler.records.model import (
 from compiler.records.proof import (
     Checked,
     Finding,
+    Gpu,
     Machine,
     Measured,
     Runner,
@@ -57,6 +63,7 @@ __all__ = [
     "Exported",
     "FileEntry",
     "Finding",
+    "Gpu",
     "Graph",
     "Kind",
     "Machine",
@@ -66,10 +73,15 @@ __all__ = [
     "Optimized",
     "PassRun",
     "Placement",
+    "Plan",
+    "PlanOptions",
     "Pooling",
+    "Range",
     "Record",
     "Runner",
     "Series",
+    "Serving",
+    "Shapes",
     "Source",
     "System",
     "Tensor",

@@ -33,19 +33,23 @@ class Tensor(Record, frozen=True):
 
 
 class CacheShape(Record, frozen=True):
-    """What a decoder remembers: per layer a key and a value of (batch, kv_heads, length, head_dim) float32.
+    """What a decoder remembers: per layer a key and a value of (batch, kv_heads, length, head_dim) in `dtype`.
 
     layout "concatenated": `present` is `past` with the new tokens appended, `attention_mask` (batch, total) marks the
     columns that hold real tokens and `position_ids` numbers them. layout "shared": `past` and `present` may be one
     buffer of any capacity, row b's tokens lie at columns 0 .. length[b] - 1, and `attention_mask` row b is length[b]
     ones, then zeros (rows are padded on the right). layout "none": the graph has no past; each step it is given the
     whole text, rows padded on the left, and gives the logits (batch, 1, vocabulary) of what follows.
+
+    `capacity` is the number of columns where the graph fixes it ("shared" only), otherwise any will do.
     """
 
     layers: int
     kv_heads: int
     head_dim: int
     layout: Literal["concatenated", "shared", "none"] = "concatenated"
+    dtype: Literal["float32", "float16"] = "float32"
+    capacity: int | None = None
 
 
 class Pooling(Record, frozen=True):

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from compiler.records.base import SCHEMA_VERSION, Record
+from compiler.records.engine import Serving
 
 
 class Finding(Record, frozen=True):
@@ -34,6 +35,8 @@ class Finding(Record, frozen=True):
 class Checked(Record, frozen=True):
     """Parity with PyTorch float32. `reasons` are machine-readable codes, one for every finding outside its limit.
 
+    `serving` is what answered.
+
     `adapters` holds what was found about each adapter that a request can choose; its reasons are "NAME: CODE".
     """
 
@@ -43,6 +46,7 @@ class Checked(Record, frozen=True):
     noise: float
     seconds: float
     adapters: dict[str, tuple[Finding, ...]] = msgspec.field(default_factory=dict)
+    serving: Serving | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -79,6 +83,15 @@ class Measured(Record, frozen=True):
     schema_version: int = SCHEMA_VERSION
 
 
+class Gpu(Record, frozen=True):
+    """An NVIDIA GPU. `compute_capability` is as in "8.9", `driver` the CUDA version that the driver offers."""
+
+    name: str
+    compute_capability: str
+    memory_bytes: int
+    driver: str
+
+
 class Machine(Record, frozen=True):
     """The machine a record was made on, as far as it decides speed and rounding."""
 
@@ -90,3 +103,4 @@ class Machine(Record, frozen=True):
     memory_bytes: int
     system: str
     python: str
+    gpus: tuple[Gpu, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from compiler.records.base import SCHEMA_VERSION, Record
-from compiler.records.engine import EngineOptions, Placement
+from compiler.records.engine import EngineOptions, Placement, Plan
 from compiler.records.model import Adapter, CacheShape, Graph, Kind, PassRun, Pooling, Source, Tensor
 from compiler.records.proof import Checked, Machine, Measured
 
@@ -27,6 +27,7 @@ class Certificate(Record, frozen=True):
     measured: Measured | None
     machine: Machine
     versions: dict[str, str]
+    plans: tuple[Plan, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
 
@@ -64,4 +65,5 @@ class Manifest(Record, frozen=True):
     encoder: Graph | None = None
     adapters: tuple[Adapter, ...] = ()
     adapter_inputs: tuple[Tensor, ...] = ()
+    plans: tuple[Plan, ...] = ()
     schema_version: int = SCHEMA_VERSION

@@ -47,4 +47,5 @@ def certificate(
         measured=measured,
         machine=machine,
         versions={**optimized.exported.versions, built.engine: built.engine_version},
+        plans=built.plans,
     )

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from compiler.engines import Feeds, Session
-from compiler.records import Built, EngineOptions, Optimized, Placement
+from compiler.engines import Feeds, Report, Session, silent
+from compiler.records import Built, EngineOptions, Optimized, Placement, Plan, Serving
 
 name = "onnxruntime-cpu"
 
@@ -32,7 +32,16 @@ def why_unavailable() -> str | None:
     return None
 
 
-def open(model: Path, options: EngineOptions) -> Session:
+def ready(options: EngineOptions) -> None:
+    """Whatever can be opened here can be built here."""
+
+
+def serving(options: EngineOptions, plans: Sequence[Plan] = ()) -> Serving:
+    """This engine; there is no choice."""
+    return Serving(engine=name, version=version())
+
+
+def open(model: Path, options: EngineOptions, plans: Sequence[Plan] = ()) -> Session:
     """Load an ONNX file for any number of concurrent callers.
 
     Raises:
@@ -78,7 +87,7 @@ def precisions(model: Path, modules: Sequence[str]) -> dict[str, str]:
     return precisions(model, modules)
 
 
-def build(optimized: Optimized, folder: Path, out: Path, options: EngineOptions) -> Built:
+def build(optimized: Optimized, folder: Path, out: Path, options: EngineOptions, report: Report = silent) -> Built:
     """Copy `folder / optimized.model` with its external data into `out`, open it and run it once.
 
     Raises:

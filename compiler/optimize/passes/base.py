@@ -39,6 +39,11 @@ class Pass(ABC):
     name: ClassVar[str]
     lossy: ClassVar[bool] = False
 
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Number formats beyond float32 that the pass writes and not every device computes with ("float8", ...)."""
+        return ()
+
     @abstractmethod
     def apply(self, model: ir.Model, context: Context) -> bool:
         """Rewrite `model` in place and say truthfully whether anything changed."""
