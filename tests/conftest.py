@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests import understanding
+from tests import families, understanding
 
 ROOT = Path(__file__).parents[1]
 CONTEXT = 64
@@ -85,6 +85,20 @@ def tiny_decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     _save(LlamaForCausalLM, config, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def decoder_bundle(tiny_decoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny Llama's."""
+    return understanding.built(tiny_decoder, "text-generation", tmp_path_factory.mktemp("llama") / "bundle")
+
+
+@pytest.fixture(scope="session")
+def translator_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random T5's."""
+    folder = tmp_path_factory.mktemp("translator")
+    saved = families.checkpoint(families.family("t5", "text2text-generation"), folder / "checkpoint")
+    return understanding.built(saved, "text2text-generation", folder / "bundle")
 
 
 def _save(architecture: Any, config: Any, folder: Path) -> None:

@@ -161,12 +161,18 @@ def _with_precision(layers: Sequence[Layer], manifest: Manifest, precisions: Pre
 def _record(
     call: Call, open_reference: OpenReference, dtype: Literal["float64", "float32"], inside: str | None, folder: Path
 ) -> list[str]:
-    """Run PyTorch, and keep the output of each module's last call in a file. The modules, in the order they finish."""
-    order: dict[str, None] = {}
+    """Run PyTorch, and keep an output of each module in a file. The modules, in the order they finish.
+
+    Where a text grows from call to call, that is the last one. Of a layer that a model runs several times over, the
+    first: all later ones begin with the error of those before.
+    """
+    order: dict[str, tuple[int, ...]] = {}
 
     def keep(module: str, output: np.ndarray) -> None:
+        if order.get(module) == output.shape:
+            return
         order.pop(module, None)
-        order[module] = None
+        order[module] = output.shape
         np.save(_file(folder, dtype, module), output)
 
     with closing(open_reference(dtype)) as reference, reference.watching(reference.layers(inside), keep):

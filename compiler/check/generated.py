@@ -56,7 +56,8 @@ def prefill_feeds(manifest: Manifest, input_ids: np.ndarray, constants: Feeds | 
         if tensor.name in known:
             feeds[tensor.name] = known[tensor.name]
         else:  # the only inputs left are the past's, still empty
-            feeds[tensor.name] = np.zeros((batch, cache.kv_heads, 0, cache.head_dim), dtype=tensor.dtype)
+            shape = (batch, cache.kv_heads, cache.capacity or 0, cache.head_dim)
+            feeds[tensor.name] = np.zeros(shape, dtype=tensor.dtype)
     return feeds
 
 

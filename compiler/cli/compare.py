@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from compiler.errors import RegressionError, UsageError
 
 if TYPE_CHECKING:
     from compiler.compare import Opened
+    from compiler.compare.flips import Progress
     from compiler.evaluate.data import Row
     from compiler.records.comparison import Compared, Flips
 
@@ -68,6 +68,7 @@ def compare(
     from compiler import compare as comparison
     from compiler import records, stages
     from compiler.cli.comparison import show_compared
+    from compiler.cli.files import prepare
     from compiler.cli.output import emit
     from compiler.compare import gates as limits
     from compiler.evaluate.data import read, sample
@@ -81,13 +82,26 @@ def compare(
         path = comparison.save_baseline(save_baseline, Path(sides[0]))
         emit({"baseline": path}) if as_json else click.echo(path)
         return
+    if out:
+        prepare(out, [Path(side) for side in sides])
     allowed = limits.load(gates) if gates else limits.Gates()
     with working(verbose) as progress:
-        rows = sample(read(data), limit, seed) if data else []
+        rows = sample(read(data), limit, seed) if data else {}
         baseline, candidate = (comparison.read(side) for side in sides)
         comparison.of_one_task(baseline, candidate)
         evaluated = [records.load(path, Evaluated) for path in evaluation or ()]
-        flips = _flips((baseline, candidate), str(data), rows, columns, include_texts) if data else None
+        flips = (
+            _flips(
+                (baseline, candidate),
+                str(data),
+                rows,
+                columns,
+                include_texts=include_texts,
+                progress=stages.report(progress, "compare"),
+            )
+            if data
+            else None
+        )
         compared = comparison.compare(
             baseline,
             candidate,
@@ -124,16 +138,22 @@ def _regression(compared: Compared) -> RegressionError | None:
 
 
 def _flips(
-    sides: tuple[Opened, Opened], data: str, rows: list[Row], columns: tuple[str, ...], include_texts: bool
+    sides: tuple[Opened, Opened],
+    data: str,
+    rows: dict[int, Row],
+    columns: tuple[str, ...],
+    *,
+    include_texts: bool,
+    progress: Progress,
 ) -> Flips:
     """Both bundles on the rows of a file. Raises UsageError where one of the two is no bundle."""
-    from compiler import runtime
+    from compiler.compare.asked import asking
     from compiler.compare.flips import answering, flips
     from compiler.evaluate.columns import bind
     from compiler.evaluate.labels import answers_of
 
     baseline, candidate = sides
-    if baseline.folder is None or candidate.folder is None or baseline.manifest is None:
+    if not (baseline.folder and candidate.folder and baseline.manifest and candidate.manifest):
         stored = baseline if baseline.folder is None else candidate
         raise UsageError(
             "--data: only two bundles can answer",
@@ -144,9 +164,8 @@ def _flips(
     named = dict(_column(each) for each in columns)
     answers = answers_of(baseline.folder, baseline.manifest)
     items = bind(baseline.side.task, rows, named, way.fields, answers)
-    with ExitStack() as stack:
-        first, second = (stack.enter_context(runtime.load(side)) for side in (baseline.folder, candidate.folder))
-        return flips(first, second, items, data=data, include_texts=include_texts)
+    with asking(baseline.folder, baseline.manifest) as first, asking(candidate.folder, candidate.manifest) as second:
+        return flips(first, second, items, rows=list(rows), data=data, include_texts=include_texts, progress=progress)
 
 
 def _column(given: str) -> tuple[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import click
 
 from compiler.cli.output import number, table
@@ -9,7 +11,7 @@ from compiler.records.comparison import Change, Compared, Flips, Verdict
 
 GROUPED = 6  # rows that changed alike and are shown as one
 NAMED = 3  # of a group
-FLIPS = 20
+FLIPS, CAUSES = 20, 5  # shown
 
 
 def show_compared(compared: Compared) -> None:
@@ -24,22 +26,28 @@ def show_compared(compared: Compared) -> None:
         _flips(compared.flips)
     if compared.changes:
         table(("what", "name", "baseline", "candidate"), _grouped(compared.changes), "What changed")
-    for place, cause in enumerate(compared.causes, 1):
-        click.echo(f"cause {place}: {cause.text}  [{', '.join(cause.explains)}]")
+    for place, cause in enumerate(compared.causes[:CAUSES], 1):
+        explained = "" if cause.explains == compared.reasons else f"  [{', '.join(cause.explains)}]"
+        click.echo(f"cause {place}: {cause.text}{explained}")
+    if len(compared.causes) > CAUSES:
+        click.echo(f"and {len(compared.causes) - CAUSES} less likely ones; --out keeps all")
     for verdict in compared.verdicts:
         if verdict.word == "not enough data":
-            click.echo(f"not enough data: {verdict.subject} {verdict.name}: {_more(verdict)}")
+            click.echo(f"not enough data: {verdict.subject} {verdict.name}: {_more(verdict, compared)}")
     for side in (compared.baseline, compared.candidate):
         if side.verdict == "fail":
             click.echo(f"note: {side.location} is outside its own budget")
     click.echo(f"verdict: {'pass' if compared.verdict == 'pass' else 'FAIL: ' + ', '.join(compared.reasons)}")
 
 
-def _more(verdict: Verdict) -> str:
+def _more(verdict: Verdict, compared: Compared) -> str:
     if verdict.more is None:
         return "more samples will not decide"
-    how = ", with --max-rounds" if verdict.subject == "latency" else ""
-    return f"about {verdict.more} more samples would decide{how}"
+    said = f"about {verdict.more} more samples would decide"
+    rounds = next((len(each.baseline) for each in compared.timings if each.name == verdict.name), 0)
+    if rounds and compared.baseline.kind == compared.candidate.kind == "bundle":
+        said += f", with --max-rounds {math.ceil(rounds * (1 + verdict.more / verdict.samples))}"
+    return said
 
 
 def _verdict(verdict: Verdict) -> tuple[object, ...]:
@@ -65,7 +73,8 @@ def _verdict(verdict: Verdict) -> tuple[object, ...]:
 
 
 def _change(value: float, verdict: Verdict) -> str:
-    return f"{value:+.1%}" if verdict.relative or verdict.subject == "parity" else f"{value:+.4g}"
+    factor, unit = verdict.scale
+    return f"{factor * value:+.4g} {unit}"
 
 
 def _grouped(changes: tuple[Change, ...]) -> list[tuple[str, str, str, str]]:
@@ -84,6 +93,7 @@ def _flips(flips: Flips) -> None:
     rows = [
         (
             flip.item,
+            "-" if flip.place is None else flip.place,
             flip.baseline,
             flip.candidate,
             flip.baseline_margin,
@@ -95,5 +105,17 @@ def _flips(flips: Flips) -> None:
         for flip in flips.flips[:FLIPS]
     ]  # fmt: skip
     texts = any(flip.text is not None for flip in flips.flips)
-    header = ("item", "baseline", "candidate", "its margin", "its margin", "tokens that decided", *(["text"] * texts))
-    table(header, rows, f"{len(flips.flips)} of {flips.items} answers differ; the largest swing first")
+    header = (
+        "row",
+        "place",
+        "baseline",
+        "candidate",
+        "its margin",
+        "its margin",
+        "tokens that decided",
+        *(["text"] * texts),
+    )
+    count = f"{len(flips.flips)} of {flips.answers} answers to {flips.items} items differ"
+    table(header, rows, f"{count}; the largest swing first, margins are probabilities")
+    if len(flips.flips) > FLIPS:
+        click.echo(f"and {len(flips.flips) - FLIPS} more; --out keeps all")

@@ -44,6 +44,7 @@ def report(
       compile report artifacts/before artifacts/after --format markdown
       compile check artifacts/model --bisect --json > layers.json; compile report artifacts/model layers.json -o r.html
     """
+    from compiler.cli.files import prepare
     from compiler.cli.output import emit
     from compiler.errors import UsageError
     from compiler.records import schema as schema_of
@@ -58,12 +59,14 @@ def report(
     chosen = form or (FORMATS.get(out.suffix.lower(), "html") if out else "json" if as_json else "html")
     if as_json and out is None and chosen != "json":
         raise UsageError("--json prints the report as JSON", found=f"--format {chosen}", action="name a file with -o")
+    if out is not None:
+        prepare(out, inputs)
     made = read(inputs, include_texts=include_texts)
     text = _writer(chosen)(made)
     if out is None:
         click.echo(text, nl=False)
         return
-    _write(out, text, inputs)
+    out.write_text(text, encoding="utf-8")
     verdicts = {entry.name: entry.certificate.verdict for entry in made.entries}
     if as_json:
         emit({"report": out, "format": chosen, "verdicts": verdicts})
@@ -81,20 +84,3 @@ def _writer(form: str) -> Callable[..., str]:
         "json": lambda made: records.encode(made).decode(),
     }
     return writers[form]
-
-
-def _write(out: Path, text: str, inputs: tuple[Path, ...]) -> None:
-    from compiler.bundle import MANIFEST
-    from compiler.errors import StorageError, UsageError
-
-    if (out.resolve().parent / MANIFEST).exists() or any(path.resolve() == out.resolve() for path in inputs):
-        raise UsageError(
-            f"{out}: would change what is reported on",
-            found="a file among the inputs, or in a bundle's folder",
-            action="name another file with -o",
-        )
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"{out}: cannot be written", found=error.strerror or str(error)) from error

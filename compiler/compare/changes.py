@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from compiler.compare.content import fusions, operators, size_bytes
+from compiler.compare.content import disk_bytes, fusions, operators
 from compiler.compare.sides import Opened
 from compiler.records import Certificate, Manifest, PassRun
 from compiler.records.comparison import Change, Part
@@ -41,7 +41,7 @@ def changes(baseline: Opened, candidate: Opened) -> list[Change]:
     found += _rows("fusions", fusions(before), fusions(after))
     found += _rows("passes", _passes(before), _passes(after))
     found += _rows("operators", operators(before), operators(after))
-    if (sizes := (size_bytes(baseline), size_bytes(candidate))) and None not in sizes:
+    if sizes := disk_bytes(baseline, candidate):
         found += _rows("sizes", {"all files, bytes": sizes[0]}, {"all files, bytes": sizes[1]})
     if baseline.manifest and candidate.manifest:
         found += _of_bundles(baseline.manifest, candidate.manifest)

@@ -74,19 +74,22 @@ def _count(counts: dict[str, int], names: frozenset[str]) -> int:
     return sum(counts.get(name, 0) for name in names)
 
 
-def size_bytes(side: Opened) -> int | None:
-    """All files on disk; None where that is not stored."""
-    if side.manifest is not None:
-        return sum(entry.size for entry in side.manifest.files.values())
-    measured = side.certificate.measured
-    return measured.engine.disk_bytes if measured else None
+def disk_bytes(baseline: Opened, candidate: Opened) -> tuple[int, int] | None:
+    """All files on disk of both, else those of the engine alone; None where neither is known of both."""
+    if baseline.manifest and candidate.manifest:
+        before, after = (
+            sum(file.size for file in each.files.values()) for each in (baseline.manifest, candidate.manifest)
+        )
+        return before, after
+    first, second = baseline.certificate.measured, candidate.certificate.measured
+    return (first.engine.disk_bytes, second.engine.disk_bytes) if first and second else None
 
 
 def verdicts(baseline: Opened, candidate: Opened, gates: Gates) -> list[Verdict]:
     """On size, fusions and precision; exact, each as far as both sides tell."""
     found = []
-    before, after = size_bytes(baseline), size_bytes(candidate)
-    if before and after:
+    if sizes := disk_bytes(baseline, candidate):
+        before, after = sizes
         found.append(
             judged(
                 "size",

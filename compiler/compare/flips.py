@@ -7,15 +7,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from compiler.compare.answers import ANSWERS, Answering, Item, Scores
-from compiler.compare.occlusion import without_each_token
+from compiler.compare.answers import ANSWERS, Answering
+from compiler.compare.asked import Asked, Item, Question, Scores
+from compiler.compare.occlusion import without_each_part
 from compiler.errors import UsageError
 from compiler.records.comparison import Flip, Flips, Token
-from compiler.runtime import Model
-from compiler.runtime.text import Text
 
 EXPLAINED = 20  # flips, those with the largest swing; hiding every token costs a call each
 TOKENS = 5  # named of each
+PART = 64  # items that are answered between two reports of progress
 
 Progress = Callable[[str, int, int], None]
 
@@ -30,11 +30,12 @@ def answering(task: str) -> Answering:
 
 
 def flips(
-    baseline: Model,
-    candidate: Model,
+    baseline: Asked,
+    candidate: Asked,
     items: Sequence[Item],
     *,
     data: str,
+    rows: Sequence[int] | None = None,
     include_texts: bool = False,
     progress: Progress = lambda message, done, total: None,
 ) -> Flips:
@@ -45,6 +46,7 @@ def flips(
         candidate: the one that is to replace it, for the same task.
         items: with the fields that the task needs; see `answers.ANSWERS`.
         data: what the items are called.
+        rows: of the data, which each item is; None is all of them.
         include_texts: put texts and tokens into the record, which else holds numbers and labels only.
         progress: called with a message, the steps done and their number.
 
@@ -52,51 +54,103 @@ def flips(
         UsageError: the answers of this task, or of a model with a single one, cannot flip.
         InputError: an item does not fit the task.
     """
-    both = Both(baseline, candidate, answering(baseline.manifest.task))
-    progress("answers of both", 0, EXPLAINED)
-    scored = both.scores(items)
-    if all(len(scores) < 2 for pair in scored for scores in pair):
-        raise UsageError("a model with a single answer cannot flip", action="leave out --data")
-    found = [flip for index, scores in enumerate(scored) if (flip := _flip(index, *scores))]
-    found.sort(key=lambda flip: -flip.swing)
-    text = Text(baseline.folder, baseline.manifest)
-    for place, flip in enumerate(found[:EXPLAINED]):
-        progress("tokens that decided", place, min(EXPLAINED, len(found)))
-        hidden = without_each_token(items[flip.item], both.way.occluded, text)
-        rest = both.swings([each.item for each in hidden], flip)
-        tokens = [
-            Token(index=each.place, influence=flip.swing - swing, text=each.text if include_texts else None)
-            for each, swing in zip(hidden, rest, strict=True)
-        ]
-        tokens.sort(key=lambda token: -abs(token.influence))
-        found[place] = msgspec.structs.replace(flip, tokens=tuple(tokens[:TOKENS]))
-    if include_texts:
-        found = [msgspec.structs.replace(flip, text=_shown(items[flip.item], both.way)) for flip in found]
-    return Flips(data=data, items=len(items), flips=tuple(found))
+    both = Both(baseline, candidate, answering(baseline.model.manifest.task))
+    found: list[Found] = []
+    answers = 0
+    for start in range(0, len(items), PART):
+        progress("answers of both", start, len(items))
+        asked, more = both.found(items, start)
+        answers += asked
+        found += more
+    found.sort(key=lambda each: -each.flip.swing)
+    explained = found[:EXPLAINED]
+    for place, each in enumerate(explained):
+        progress("tokens that decided", place, len(explained))
+        found[place] = each._replace(flip=both.explained(each, include_texts))
+    return Flips(
+        data=data,
+        items=len(items),
+        answers=answers,
+        flips=tuple(both.shown(each, rows, include_texts) for each in found),
+    )
+
+
+class Found(NamedTuple):
+    """A flip, and what was asked."""
+
+    flip: Flip
+    about: Item
 
 
 class Both(NamedTuple):
     """Two models on the same items, by their task's way to answer."""
 
-    baseline: Model
-    candidate: Model
+    baseline: Asked
+    candidate: Asked
     way: Answering
 
+    def found(self, items: Sequence[Item], start: int) -> tuple[int, list[Found]]:
+        """How many answers a part of the items has, and those that differ. Raises UsageError; see `flips`."""
+        part = items[start : start + PART]
+        questions = list(self.way.questions(self.baseline, self.candidate, part))
+        scored = self.scores([question.about for question in questions])
+        if scored and all(len(scores) < 2 for pair in scored for scores in pair):
+            raise UsageError("a model with a single answer cannot flip", action="leave out --data")
+        pairs = zip(questions, scored, strict=True)
+        flipped = [(question, flip) for question, scores in pairs if (flip := _flip(question, start, *scores))]
+        # Where only those items are asked about whose answers differ, the others have one answer each.
+        count = max(len(questions), len(part))
+        return count, [Found(flip, question.about) for question, flip in flipped]
+
     def scores(self, items: Sequence[Item]) -> list[tuple[Scores, Scores]]:
-        return list(zip(*(self.way.scores(model, items) for model in (self.baseline, self.candidate)), strict=True))
+        if not items:
+            return []
+        return list(zip(*(self.way.scores(side, items) for side in (self.baseline, self.candidate)), strict=True))
 
-    def swings(self, items: Sequence[Item], flip: Flip) -> list[float]:
-        """How far the two are apart about a flip's two answers."""
-        pairs = self.scores(items) if items else []
-        return [sum(_margins(*scores, flip.baseline, flip.candidate)) for scores in pairs]
+    def explained(self, found: Found, include_texts: bool) -> Flip:
+        """The flip with the tokens that decided."""
+        flip = found.flip
+        hidden = without_each_part(found.about, self.way.occluded, self.baseline.text)
+        swings = [
+            sum(_margins(*scores, flip.baseline, flip.candidate))
+            for scores in self.scores([each.item for each in hidden])
+        ]
+        tokens = [
+            Token(index=each.place, influence=flip.swing - swing, text=each.text if include_texts else None)
+            for each, swing in zip(hidden, swings, strict=True)
+        ]
+        tokens.sort(key=lambda token: -abs(token.influence))
+        return msgspec.structs.replace(flip, tokens=tuple(tokens[:TOKENS]))
+
+    def shown(self, found: Found, rows: Sequence[int] | None, include_texts: bool) -> Flip:
+        """The flip with its row in the data; with texts, its answers and its item are as a person reads them."""
+        flip, about = found
+        if rows is not None:
+            flip = msgspec.structs.replace(flip, item=rows[flip.item])
+        if not include_texts:
+            return flip
+        before, after = (
+            self.way.shown(side, about, answer)
+            for side, answer in ((self.baseline, flip.baseline), (self.candidate, flip.candidate))
+        )
+        fields = (*self.way.fields, *self.way.optional)
+        text = "\n".join(_text(field, about[field]) for field in fields if field in about)
+        return msgspec.structs.replace(flip, baseline=before, candidate=after, text=text)
 
 
-def _flip(index: int, before: Scores, after: Scores) -> Flip | None:
-    old, new = max(before, key=before.__getitem__), max(after, key=after.__getitem__)
+def _flip(question: Question, start: int, before: Scores, after: Scores) -> Flip | None:
+    old, new = question.answers or (max(before, key=before.__getitem__), max(after, key=after.__getitem__))
     if old == new:
         return None
     first, second = _margins(before, after, old, new)
-    return Flip(item=index, baseline=old, candidate=new, baseline_margin=first, candidate_margin=second)
+    return Flip(
+        item=start + question.item,
+        place=question.place,
+        baseline=old,
+        candidate=new,
+        baseline_margin=first,
+        candidate_margin=second,
+    )
 
 
 def _margins(before: Scores, after: Scores, old: str, new: str) -> tuple[float, float]:
@@ -104,5 +158,7 @@ def _margins(before: Scores, after: Scores, old: str, new: str) -> tuple[float, 
     return before.get(old, 0.0) - before.get(new, 0.0), after.get(new, 0.0) - after.get(old, 0.0)
 
 
-def _shown(item: Item, way: Answering) -> str:
-    return "\n".join(str(item[field]) for field in (*way.fields, *way.optional) if field in item)
+def _text(field: str, value: object) -> str:
+    if isinstance(value, list):
+        return (" " if field == "words" else "\n").join(map(str, value))
+    return str(value)

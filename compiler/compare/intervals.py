@@ -92,14 +92,37 @@ def difference_of_shares(lost: int, won: int, items: int) -> Estimate:
     return Estimate(value, min(centre - half, value), max(centre + half, value))
 
 
-def mean_difference(after: Sequence[float], before: Sequence[float]) -> Estimate:
-    """Mean of the items' differences and its interval: items are resampled with both their scores."""
-    differences = np.asarray(after, float) - np.asarray(before, float)
+def mean_difference(
+    after: Sequence[float], before: Sequence[float], weights: Sequence[float] | None = None
+) -> Estimate:
+    """Mean of the items' differences and its interval: items are resampled with both their scores and their weight."""
+    differences, counts = np.asarray(after, float) - np.asarray(before, float), np.ones(len(after))
+    if weights:
+        counts = np.asarray(weights, float)
     generator = np.random.default_rng(SEED)
     count = len(differences)
-    means = [differences[generator.integers(count, size=count)].mean() for _ in range(RESAMPLES)]
+    drawn = (generator.integers(count, size=count) for _ in range(RESAMPLES))
+    means = [(differences[rows] * counts[rows]).sum() / max(counts[rows].sum(), 1) for rows in drawn]
     low, high = np.percentile(means, (2.5, 97.5))
-    return Estimate(float(differences.mean()), float(low), float(high))
+    return Estimate(float(np.average(differences, weights=counts)), float(low), float(high))
+
+
+def difference_of_draws(
+    value: float, after: Sequence[float], before: Sequence[float], *, left_out: bool = False
+) -> Estimate:
+    """A difference with its interval from scores of the same resampled items.
+
+    Args:
+        value: of all items.
+        left_out: the scores are of all items but one in turn (jackknife), else of items that were drawn (bootstrap).
+    """
+    differences = np.asarray(after, float) - np.asarray(before, float)
+    if left_out:
+        count = len(differences)
+        half = Z * float(np.sqrt((count - 1) / count * np.sum((differences - differences.mean()) ** 2)))
+        return Estimate(value, value - half, value + half)
+    low, high = np.percentile(differences, (2.5, 97.5))
+    return Estimate(value, min(float(low), value), max(float(high), value))
 
 
 def _centre(rows: np.ndarray) -> np.ndarray:

@@ -58,7 +58,7 @@ def judged(
     samples: int,
     test: str,
     p_value: float | None = None,
-    doubt: bool = False,
+    least: int = 0,
 ) -> Verdict:
     """The verdict of one metric; see its record.
 
@@ -66,10 +66,11 @@ def judged(
         values: of the baseline and the candidate.
         change: more than 0 is worse; an interval without width is an exact value.
         enforce: whether "worse" breaks a gate; `code` is what that is called then.
-        doubt: too few items or a test forbid any word.
+        least: more samples without which nothing can be said.
     """
     exact = change.low == change.high
-    said: Word = "not enough data" if doubt else word(change, margin)
+    said: Word = "not enough data" if least else word(change, margin)
+    more = more_samples(change, margin, samples) if said == "not enough data" else None
     broken = enforce and said == "worse"
     return Verdict(
         subject=subject,
@@ -78,7 +79,7 @@ def judged(
         better=better,
         baseline=values[0],
         candidate=values[1],
-        change=change.value,
+        change=change.value + 0.0,  # no -0
         relative=relative,
         low=None if exact else change.low,
         high=None if exact else change.high,
@@ -89,7 +90,7 @@ def judged(
         code=f"{code}:{name}" if broken else "",
         test=test,
         p_value=p_value,
-        more=(more_samples(change, margin, samples) or None) if said == "not enough data" else None,
+        more=None if more is None else max(more, least),
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from math import exp, isclose
+from collections.abc import Sequence
+from math import ceil, exp, isclose, log
+from typing import NamedTuple
 
 import numpy as np
 
 from compiler.compare.gates import Gates
-from compiler.compare.intervals import Estimate, difference_of_shares, mcnemar, mean_difference
+from compiler.compare.intervals import Estimate, difference_of_draws, difference_of_shares, mcnemar, mean_difference
 from compiler.compare.judge import judged
 from compiler.compare.sides import Opened
 from compiler.errors import UsageError, did_you_mean
@@ -22,7 +24,9 @@ REFERENCE = "reference"
 def verdicts(
     baseline: Opened, candidate: Opened, evaluations: tuple[Evaluated, Evaluated], gates: Gates
 ) -> list[Verdict]:
-    """One for every metric that both have.
+    """One for every metric that both have and that tells of quality: what answers cost is measured in turns instead.
+
+    How much a metric drops under changed texts is not judged by itself: the metric under them is.
 
     Raises:
         UsageError: the evaluations are of different items or tasks, or a gate names a metric that there is not.
@@ -37,7 +41,11 @@ def verdicts(
                 action="evaluate both bundles on one file, with one --limit and --seed",
             )
     after = {metric.name: metric for metric in _system(second, candidate).metrics}
-    pairs = [(metric, after[metric.name]) for metric in _system(first, baseline).metrics if metric.name in after]
+    pairs = [
+        (metric, after[metric.name])
+        for metric in _system(first, baseline).metrics
+        if metric.name in after and not metric.is_cost and not metric.name.endswith(".drop")
+    ]
     names = [metric.name for metric, _ in pairs]
     for name in gates.quality.metrics:
         if name not in names:
@@ -64,7 +72,8 @@ def _system(evaluated: Evaluated, side: Opened) -> System:
 
 
 def _verdict(before: Metric, after: Metric, gates: Gates) -> Verdict:
-    change, test, p_value, doubt = _change(before, after)
+    tested = _tested(before, after)
+    change = tested.change
     if before.better == "higher":
         change = Estimate(-change.value, -change.high, -change.low)
     return judged(
@@ -78,44 +87,70 @@ def _verdict(before: Metric, after: Metric, gates: Gates) -> Verdict:
         enforce=gates.quality.enforce,
         code="quality-drop",
         samples=min(before.samples, after.samples),
-        test=test,
-        p_value=p_value,
-        doubt=doubt,
+        test=tested.test,
+        p_value=tested.p_value,
+        least=tested.least,
     )
 
 
-def _change(before: Metric, after: Metric) -> tuple[Estimate, str, float | None, bool]:
-    """Candidate less baseline with its interval, the test, its p, and whether there is too little to say anything."""
-    first, second = before.items, after.items
-    count = len(first)
-    averages = count > 0 and len(second) == count and _is_mean(before) and _is_mean(after)
-    if averages and set(first) | set(second) <= {0.0, 1.0}:
-        lost = sum(was > now for was, now in zip(first, second, strict=True))
-        won = sum(now > was for was, now in zip(first, second, strict=True))
-        p_value = mcnemar(lost, won)
-        change = difference_of_shares(lost, won, count)
-        excludes_zero = change.low > 0 or change.high < 0
-        return (
-            change,
-            f"McNemar, {lost + won} of {count} items differ",
-            p_value,
-            (excludes_zero and p_value >= SIGNIFICANT),
-        )
-    if averages:
-        return mean_difference(second, first), "paired bootstrap over items", None, count < LEAST_ITEMS
-    if count and len(second) == count and _is_exponential(before) and _is_exponential(after):
-        logs = mean_difference(second, first)
+class Tested(NamedTuple):
+    """Candidate less baseline with its interval; `least` more samples are needed before anything can be said."""
+
+    change: Estimate
+    test: str
+    least: int
+    p_value: float | None = None
+
+
+def _tested(before: Metric, after: Metric) -> Tested:
+    """By the items where both have scores of these, else by the same resampled items."""
+    first, second, weights = before.items, after.items, before.weights
+    count = min(before.samples, after.samples)
+    paired = len(first) == len(second) > 0 and before.weights == after.weights
+    missing = max(0, LEAST_ITEMS - count)
+    if paired and _is_mean(before) and _is_mean(after):
+        if not weights and set(first) | set(second) <= {0.0, 1.0}:
+            return _by_mcnemar(first, second)
+        return Tested(mean_difference(second, first, weights), "paired bootstrap over items", missing)
+    if paired and _is_geometric(before) and _is_geometric(after):
+        logs = mean_difference([log(each) for each in second], [log(each) for each in first], weights)
         change = Estimate(*(before.value * (exp(each) - 1) for each in logs))
-        return change, "paired bootstrap over the items' logarithms", None, count < LEAST_ITEMS
-    half = ((before.high - before.low) ** 2 + (after.high - after.low) ** 2) ** 0.5 / 2
+        return Tested(change, "paired bootstrap over the items' logarithms", missing)
     value = after.value - before.value
-    return Estimate(value, value - half, value + half), "both intervals, not paired", None, before.samples < LEAST_ITEMS
+    if len(before.draws) == len(after.draws) > 0 and before.drawn == after.drawn and before.samples == after.samples:
+        left_out = before.drawn == "jackknife"
+        change = difference_of_draws(value, after.draws, before.draws, left_out=left_out)
+        return Tested(change, f"paired {before.drawn} over items", missing)
+    half = ((before.high - before.low) ** 2 + (after.high - after.low) ** 2) ** 0.5 / 2
+    return Tested(Estimate(value, value - half, value + half), "both intervals, not paired", missing)
+
+
+def _by_mcnemar(first: Sequence[float], second: Sequence[float]) -> Tested:
+    count = len(first)
+    lost = sum(was > now for was, now in zip(first, second, strict=True))
+    won = sum(now > was for was, now in zip(first, second, strict=True))
+    change = difference_of_shares(lost, won, count)
+    excludes_zero = change.low > 0 or change.high < 0
+    least = _until_significant(lost, won, count) if excludes_zero else 0
+    return Tested(change, f"McNemar, {lost + won} of {count} items differ", least, mcnemar(lost, won))
+
+
+def _until_significant(lost: int, won: int, count: int) -> int:
+    """How many more items would make the test say what the interval says, if as many of them differed."""
+    times = 1.0
+    while mcnemar(round(lost * times), round(won * times)) >= SIGNIFICANT:
+        times *= 1.05
+    return ceil(count * (times - 1))
 
 
 def _is_mean(metric: Metric) -> bool:
-    return isclose(float(np.mean(metric.items)), metric.value, rel_tol=1e-6, abs_tol=1e-9)
+    mean = float(np.average(metric.items, weights=metric.weights or None))
+    return isclose(mean, metric.value, rel_tol=1e-6, abs_tol=1e-9)
 
 
-def _is_exponential(metric: Metric) -> bool:
-    """As perplexity is of the items' losses."""
-    return isclose(exp(min(float(np.mean(metric.items)), 700.0)), metric.value, rel_tol=1e-6)
+def _is_geometric(metric: Metric) -> bool:
+    """As perplexity is of the items' own."""
+    if min(metric.items) <= 0:
+        return False
+    mean = float(np.average(np.log(metric.items), weights=metric.weights or None))
+    return isclose(exp(min(mean, 700.0)), metric.value, rel_tol=1e-6)

@@ -1,15 +1,18 @@
 """How good a bundle is at its task, on a user's data, beside PyTorch and another bundle.
 
 Data and options are checked before a model is loaded.
-Systems are loaded one after the other, and answer the same items.
+All systems are loaded then, and answer the same items in turns.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import msgspec
 
 from compiler.errors import InputError, UsageError
 from compiler.evaluate import data, robustness
@@ -35,10 +38,10 @@ TEXTUAL = ("question-answering", "fill-mask", *GENERATING)  # tasks whose answer
 
 @dataclass(frozen=True)
 class Plan:
-    """An evaluation that has been checked and can be run. Made by `plan`."""
+    """An evaluation that has been checked and can be run. Made by `plan`. `items` are by their row in the data."""
 
     path: Path
-    items: Sequence[Item]
+    items: Mapping[int, Item]
     chosen: Mapping[str, Definition]
     settings: Settings
     changes: Sequence[str]
@@ -66,12 +69,19 @@ class Plan:
             progress: called with a message, the steps done and their number.
         """
         start = time.perf_counter()
-        found = [self._evaluate(system, include_texts, progress) for system in systems]
+        # Rows of unequal length are nothing that PyTorch can generate together: beside it, nobody does.
+        settings = replace(self.settings, batched=all(system.checkpoint is None for system in systems))
+        with ExitStack() as stack:
+            sides = [self._open(system, settings, stack, progress) for system in systems]
+            for side in sides:
+                side.beside = sides
+            found = [self._evaluate(side, include_texts) for side in sides]
         return Evaluated(
             task=systems[0].manifest.task,
             data=str(self.path),
-            data_digest=data.digest(self.items),
+            data_digest=data.digest(self.items.values()),
             items=len(self.items),
+            rows=tuple(self.items),
             seed=self.settings.seed,
             systems=tuple(found),
             machine=detect(),
@@ -86,27 +96,27 @@ class Plan:
         names = [name for name, row in self.chosen.items() if row.kind == "leak"]
         return tuple(raised(sides[0][name], reference[name]) for name in names) if reference else ()
 
-    def _evaluate(self, system: Contestant, include_texts: bool, progress: Progress) -> System:
+    def _open(self, system: Contestant, settings: Settings, stack: ExitStack, progress: Progress) -> Evidence:
         def shown(message: str, done: int, total: int) -> None:
             progress(f"{system.name}: {message}", done, total)
 
         shown("loading", 0, 0)
-        with system.open() as (model, session):
-            settings = replace(self.settings, batched=system.checkpoint is None)
-            text = Text(system.folder, system.manifest)
-            evidence = Evidence(system, model, session, text, self.items, settings, shown)
-            plain = {name: row.score(evidence) for name, row in self.chosen.items()}
-            metrics = [metric(name, row.unit, row.better, plain[name]) for name, row in self.chosen.items()]
-            for kind in self.changes:
-                if kind == "padding" and not robustness.can_pad(evidence):
-                    continue
-                worse = robustness.under(evidence, kind, settings.seed, settings.answers.mask)
-                shown(kind, 0, 0)
-                for name, row in self.chosen.items():
-                    if row.kind == "quality":
-                        metrics += _under(f"{name}.{kind}", row, plain[name], row.score(worse))
-            keep = include_texts or system.manifest.task not in TEXTUAL
-            answers = tuple(each.shown for each in evidence.predictions) if keep and evidence.answered else ()
+        model, session = stack.enter_context(system.open())
+        text = Text(system.folder, system.manifest)
+        return Evidence(system, model, session, text, tuple(self.items.values()), settings, shown)
+
+    def _evaluate(self, side: Evidence, include_texts: bool) -> System:
+        system = side.system
+        plain = {name: row.score(side) for name, row in self.chosen.items()}
+        metrics = [metric(name, row.unit, row.better, plain[name]) for name, row in self.chosen.items()]
+        for kind in self.changes:
+            worse = robustness.under(side, kind, self.settings.seed, self.settings.answers.mask)
+            side.progress(kind, 0, 0)
+            for name, row in self.chosen.items():
+                if row.kind == "quality":
+                    metrics += _under(f"{name}.{kind}", row, plain[name], row.score(worse))
+        keep = include_texts or system.manifest.task not in TEXTUAL
+        answers = tuple(each.shown for each in side.predictions) if keep and side.answered else ()
         return System(
             name=system.name, location=system.location, digest=system.digest, metrics=tuple(metrics), answers=answers
         )
@@ -114,7 +124,9 @@ class Plan:
 
 def _under(name: str, row: Definition, plain: Scored, worse: Scored) -> list[Metric]:
     lost = robustness.drop(plain, worse, row.better == "higher")
-    return [metric(name, row.unit, row.better, worse), metric(f"{name}.drop", row.unit, "lower", lost)]
+    drop = metric(f"{name}.drop", row.unit, "lower", lost)
+    # Two systems are compared by the score under the change, so that the drop keeps no draws.
+    return [metric(name, row.unit, row.better, worse), msgspec.structs.replace(drop, draws=())]
 
 
 def plan(
@@ -142,7 +154,7 @@ def plan(
         metrics: names or groups of `metrics`; none are the task's own.
         limit: evaluate a sample of so many rows.
         seed: of the sample and of everything else that is random.
-        changes: kinds of `robustness.KINDS`: score again under these.
+        changes: names of `robustness.kinds`: score again under these.
         secrets, canaries: see `probes`.
         window, stride: tokens; see `likelihood.sizes`.
         max_new_tokens: of each generation.
@@ -166,24 +178,26 @@ def plan(
     if bins:
         settings = replace(settings, bins=bins)
     chosen = choose(manifest.task, metrics, answers, settings)
+    kinds = robustness.kinds(changes, text, manifest)
     rows = data.sample(data.read(path), limit, seed)
-    items = bind(manifest.task, rows, columns or {}, roles(manifest.task, list(chosen.values())), answers)
+    bound = bind(manifest.task, rows, columns or {}, roles(manifest.task, list(chosen.values())), answers)
+    items = dict(zip(rows, bound, strict=True))
     _fit(items, chosen, manifest, text)
-    return Plan(path, items, chosen, settings, changes, text)
+    return Plan(path, items, chosen, settings, kinds, text)
 
 
-def _fit(items: Sequence[Item], chosen: Mapping[str, Definition], manifest: Manifest, text: Text) -> None:
+def _fit(items: Mapping[int, Item], chosen: Mapping[str, Definition], manifest: Manifest, text: Text) -> None:
     """Raises InputError for a text that the model could not take, or that has nothing to score."""
     if manifest.cache is None:
         return
     starts = starts_of(manifest, text)
-    for number, item in enumerate(items, 1):
+    for row, item in items.items():
         try:
             if set(chosen) - LIKELIHOOD - APART:
                 starts.read(item["text"])
         except InputError as error:
             raise InputError(
-                f"row {number}: {error.subject}", found=error.found, expected=error.expected, action=error.action
+                f"row {row + 1}: {error.subject}", found=error.found, expected=error.expected, action=error.action
             ) from error
         if LIKELIHOOD & set(chosen) and (tokens := len(text.encode([item["text"]])[0].ids)) < 2:
-            raise InputError(f"row {number}: nothing to score", found=f"{tokens} tokens", expected="2 tokens or more")
+            raise InputError(f"row {row + 1}: nothing to score", found=f"{tokens} tokens", expected="2 tokens or more")

@@ -157,12 +157,13 @@ ROLES: dict[str, dict[str, Role]] = {
 
 
 def bind(
-    task: str, rows: Sequence[Row], named: Mapping[str, str], wanted: Collection[str], answers: Answers
+    task: str, rows: Mapping[int, Row], named: Mapping[str, str], wanted: Collection[str], answers: Answers
 ) -> list[Item]:
     """An item for each row, with everything in `wanted` read and checked.
 
     Args:
         task: a key of `ROLES`.
+        rows: by their index in the data, which errors count from 1.
         named: the columns that the user named, by role.
         wanted: roles that must be there; "pair" of a classification is also taken where a column is called so.
         answers: what the model can answer.
@@ -177,7 +178,7 @@ def bind(
             raise UsageError(
                 f'--column {role}: {task} has no "{role}"', expected=", ".join(roles), action=did_you_mean(role, roles)
             )
-    present = list(dict.fromkeys(name for row in rows for name in row))
+    present = list(dict.fromkeys(name for row in rows.values() for name in row))
     taken: dict[str, str] = {}
     for role in roles:
         column = _column(role, roles[role], named, present, set(taken.values()))
@@ -191,7 +192,8 @@ def bind(
                 action=f"name it: --column {role}=NAME",
             )
     items = []
-    for number, row in enumerate(rows, 1):
+    for index, row in rows.items():
+        number = index + 1
         item = {role: _cell(number, column, row, roles[role], answers) for role, column in taken.items()}
         _fit(number, item)
         items.append(item)

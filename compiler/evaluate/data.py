@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +44,12 @@ def read(path: Path) -> list[Row]:
     return rows
 
 
-def sample(rows: list[Row], limit: int | None, seed: int) -> list[Row]:
-    """At most `limit` rows, drawn without replacement and kept in the file's order."""
-    if limit is None or limit >= len(rows):
-        return rows
-    return [rows[index] for index in sorted(random.Random(seed).sample(range(len(rows)), limit))]
+def sample(rows: Sequence[Row], limit: int | None, seed: int) -> dict[int, Row]:
+    """At most `limit` rows by their index, drawn without replacement and kept in the file's order."""
+    drawn: Iterable[int] = range(len(rows))
+    if limit is not None and limit < len(rows):
+        drawn = sorted(random.Random(seed).sample(range(len(rows)), limit))
+    return {index: rows[index] for index in drawn}
 
 
 def digest(rows: Iterable[Any]) -> str:

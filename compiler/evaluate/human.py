@@ -83,7 +83,7 @@ def page(prompts: Sequence[str], a: Sequence[str], b: Sequence[str], names: tupl
 def _prompts(path: Path, made: Contestant) -> list[str]:
     if path.suffix in {*data.LINES, ".csv", ".tsv"} or path.is_dir():
         answers = answers_of(made.folder, made.manifest)
-        items = bind(made.manifest.task, data.read(path), {}, ["text"], answers)
+        items = bind(made.manifest.task, dict(enumerate(data.read(path))), {}, ["text"], answers)
         return [str(item["text"]) for item in items]
     return data.text_lines(path)
 

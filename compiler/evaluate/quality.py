@@ -51,7 +51,12 @@ def accuracy(evidence: Evidence) -> Scored:
         return mean_of([float(given == wanted) for given, wanted in pairs])
     hits = np.array([sum(map(_same, given, wanted)) for given, wanted in pairs], np.float64)
     words = np.array([len(wanted) for _, wanted in pairs], np.float64)
-    return Scored(lambda rows: float(hits[rows].sum() / words[rows].sum()), len(pairs), tuple((hits / words).tolist()))
+    return Scored(
+        lambda rows: float(hits[rows].sum() / words[rows].sum()),
+        len(pairs),
+        tuple((hits / words).tolist()),
+        weights=tuple(words.tolist()),
+    )
 
 
 def classes(evidence: Evidence, part: agreement.Part, average: agreement.Average) -> Scored:
@@ -102,8 +107,13 @@ def perplexity(evidence: Evidence) -> Scored:
     """exp of the mean negative log-probability of a token, over all tokens of all texts."""
     sums = np.array([loss.sum() for loss in evidence.losses])
     tokens = np.array([len(loss) for loss in evidence.losses], np.float64)
-    items = tuple(np.exp(sums / tokens).tolist())
-    return Scored(lambda rows: float(np.exp(sums[rows].sum() / tokens[rows].sum())), len(sums), items)
+    items = tuple(np.exp(sums / np.maximum(tokens, 1)).tolist())  # half a text may be a single token
+    return Scored(
+        lambda rows: float(np.exp(sums[rows].sum() / max(tokens[rows].sum(), 1))),
+        len(sums),
+        items,
+        weights=tuple(tokens.tolist()),
+    )
 
 
 def _same(one: Any, other: Any) -> bool:

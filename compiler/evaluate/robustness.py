@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from compiler.engines import Decoding, Feeds, Session
+from compiler.errors import UsageError, did_you_mean
 from compiler.evaluate.columns import Item
 from compiler.evaluate.evidence import Evidence
 from compiler.evaluate.scored import Scored
-from compiler.records import CacheShape
+from compiler.records import CacheShape, Manifest
+from compiler.runtime.text import Text
 
 TYPOS = 0.15  # share of words that get one
 PADDING = 32  # tokens
@@ -108,9 +110,31 @@ class Padded:
         return np.pad(array, more, constant_values=self._pad if name == "input_ids" else 0)
 
 
-def can_pad(evidence: Evidence) -> bool:
+def kinds(names: Sequence[str], text: Text, manifest: Manifest) -> list[str]:
+    """The kinds of these names; "all" is every kind that means something to the model.
+
+    Raises:
+        UsageError: a name is unknown, or the model is named one that means nothing to it.
+    """
+    for name in names:
+        if name not in {*KINDS, "all"}:
+            raise UsageError(
+                f"robustness {name}: unknown",
+                expected=", ".join((*KINDS, "all")),
+                action=did_you_mean(name, (*KINDS, "all")),
+            )
+    possible = [kind for kind in KINDS if kind != "padding" or _can_pad(text, manifest)]
+    if "padding" in set(names) - set(possible):
+        raise UsageError(
+            f"robustness padding: not for this model ({manifest.task})",
+            expected=", ".join((*possible, "all")),
+            action="an encoder that hides padding by an attention mask can be asked",
+        )
+    return [kind for kind in possible if kind in names or "all" in names]
+
+
+def _can_pad(text: Text, manifest: Manifest) -> bool:
     """Whether a text's padding is hidden from this model, which must be an encoder."""
-    text, manifest = evidence.text, evidence.system.manifest
     masked = any(tensor.name == "attention_mask" for tensor in manifest.inputs)
     declared = text.config.get("pad_token_id") is not None and text.settings.get("padding_side") != "left"
     return manifest.kind == "encoder" and masked and declared
@@ -127,10 +151,11 @@ def under(evidence: Evidence, kind: str, seed: int, mask: str) -> Evidence:
 def drop(plain: Scored, worse: Scored, higher_is_better: bool) -> Scored:
     """How much a score gets worse, on the same items: above 0 is worse."""
     sign = 1 if higher_is_better else -1
-    both = zip(plain.items, worse.items, strict=True) if len(plain.items) == len(worse.items) else ()
+    alike = len(plain.items) == len(worse.items) and plain.weights == worse.weights
     return Scored(
         lambda rows: sign * (plain.statistic(rows) - worse.statistic(rows)),
         plain.count,
-        tuple(sign * (one - other) for one, other in both),
+        tuple(sign * (one - other) for one, other in zip(plain.items, worse.items, strict=True)) if alike else (),
         plain.interval,
+        plain.weights if alike else (),
     )

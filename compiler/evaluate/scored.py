@@ -9,10 +9,12 @@ from typing import Literal
 import numpy as np
 
 from compiler.records import Metric
+from compiler.records.evaluation import COSTS
 
 RESAMPLES = 1000
-SEED = 0  # the same scores always give the same interval
+SEED = 0  # the same items are drawn for every system and metric, so that their scores can be paired
 TWO_SIDED = 1.96  # standard errors on both sides hold 95 % of a normal distribution
+DIGITS = 6  # of a draw that is kept
 
 Statistic = Callable[[np.ndarray], float]
 
@@ -21,14 +23,15 @@ Statistic = Callable[[np.ndarray], float]
 class Scored:
     """A score as a function of the items it is taken over: `statistic` of their indices (n,) int64.
 
-    `items` are the scores of single items, where these exist. The interval is a bootstrap's, or a jackknife's where a
-    repeated item would change the score by itself.
+    `items` are the scores of single items, where these exist, and `weights` how much each counts. The interval is a
+    bootstrap's, or a jackknife's where a repeated item would change the score by itself.
     """
 
     statistic: Statistic
     count: int
     items: tuple[float, ...] = ()
     interval: Literal["bootstrap", "jackknife"] = "bootstrap"
+    weights: tuple[float, ...] = ()
 
 
 def mean_of(items: Sequence[float] | np.ndarray) -> Scored:
@@ -51,7 +54,8 @@ def constant(value: float) -> Scored:
 def metric(name: str, unit: str, better: Literal["lower", "higher"], scored: Scored) -> Metric:
     """The record, with its 95 % confidence interval."""
     value = scored.statistic(np.arange(scored.count))
-    low, high = _interval(scored, value)
+    draws = _draws(scored)
+    low, high = _interval(scored, value, draws)
     return Metric(
         name=name,
         value=value + 0.0,  # no -0
@@ -61,18 +65,29 @@ def metric(name: str, unit: str, better: Literal["lower", "higher"], scored: Sco
         high=high + 0.0,
         samples=scored.count,
         items=scored.items,
+        weights=scored.weights,
+        draws=() if scored.items or unit in COSTS else tuple(float(f"{draw:.{DIGITS}g}") for draw in draws),
+        drawn=scored.interval,
     )
 
 
-def _interval(scored: Scored, value: float) -> tuple[float, float]:
+def _draws(scored: Scored) -> list[float]:
+    """The score of resampled items many times, or of all items but one in turn; none of a single item."""
     count = scored.count
     if count == 1:
+        return []
+    if scored.interval == "jackknife":
+        return [scored.statistic(np.delete(np.arange(count), row)) for row in range(count)]
+    generator = np.random.default_rng(SEED)
+    return [scored.statistic(generator.integers(count, size=count)) for _ in range(RESAMPLES)]
+
+
+def _interval(scored: Scored, value: float, draws: Sequence[float]) -> tuple[float, float]:
+    if not draws:
         return value, value
     if scored.interval == "jackknife":
-        left_out = np.array([scored.statistic(np.delete(np.arange(count), row)) for row in range(count)])
-        error = float(np.sqrt((count - 1) / count * np.sum((left_out - left_out.mean()) ** 2)))
+        left_out = np.array(draws)
+        error = float(np.sqrt((len(draws) - 1) / len(draws) * np.sum((left_out - left_out.mean()) ** 2)))
         return value - TWO_SIDED * error, value + TWO_SIDED * error
-    generator = np.random.default_rng(SEED)
-    drawn = [scored.statistic(generator.integers(count, size=count)) for _ in range(RESAMPLES)]
-    low, high = np.percentile(drawn, (2.5, 97.5))
+    low, high = np.percentile(draws, (2.5, 97.5))
     return float(low), float(high)

@@ -56,10 +56,11 @@ class Verdict(Record, frozen=True):
     """One metric of both sides, and what may be said about the change.
 
     `change` is the candidate against the baseline, its sign turned so that more than 0 is worse: a share of the
-    baseline's value where `relative` ("0.08" is 8 % slower), else in `unit`. `low` and `high` are its 95 % confidence
-    interval; None where the values are exact. `margin` is the change that the gate allows. `samples` is per side.
-    `more` is about how many more samples per side would decide, with "not enough data" and where it can be told.
-    `code` is the reason code if the gate is broken ("latency-increase:latency_1x128"). `p_value` is of `test`.
+    baseline's value where `relative` ("0.08" is 8 % slower), of parity a share of the limit, else in `unit`. `low` and
+    `high` are its 95 % confidence interval; None where the values are exact. `margin` is the change that the gate
+    allows. `samples` is per side. `more` is about how many more samples per side would decide, with "not enough data"
+    and where it can be told. `code` is the reason code if the gate is broken
+    ("latency-increase:latency_1x128"). `p_value` is of `test`.
     """
 
     subject: Subject
@@ -80,6 +81,13 @@ class Verdict(Record, frozen=True):
     test: str
     p_value: float | None = None
     more: int | None = None
+
+    @property
+    def scale(self) -> tuple[float, str]:
+        """Factor and unit in which a person reads the change, its interval and the margin."""
+        if self.relative:
+            return 100, "%"
+        return (100, "% of the limit") if self.subject == "parity" else (1, self.unit)
 
 
 class Timing(Record, frozen=True):
@@ -110,7 +118,8 @@ class Cause(Record, frozen=True):
 class Token(Record, frozen=True):
     """A token and how much it moved the two answers apart: the swing with it, less the swing without it.
 
-    `index` counts the tokens of the item, special ones included. `text` only where texts are included.
+    `index` counts the tokens of the item, special ones included, or its words where each has an answer. `text` only
+    where texts are included.
     """
 
     index: int
@@ -119,11 +128,13 @@ class Token(Record, frozen=True):
 
 
 class Flip(Record, frozen=True):
-    """An item whose answer differs. `item` is its index in the data, from 0.
+    """An answer that differs. `item` is its row in the data, from 0.
 
-    `baseline_margin` is the baseline's score for its own answer, less its score for the candidate's answer;
+    `place` is the word whose answer it is, or the token of two generated texts at which they part, from 0.
+    `baseline_margin` is the probability that the baseline gives its own answer, less what it gives the candidate's;
     `candidate_margin` the same the other way round. Their sum is the `swing`. `tokens` decided, the strongest first.
-    `text` (of a pair both, one a line) only where texts are included.
+    `text` (of a pair both, one a line) only where texts are included; `baseline` and `candidate` are texts then too,
+    else labels, places and numbers of tokens.
     """
 
     item: int
@@ -133,6 +144,7 @@ class Flip(Record, frozen=True):
     candidate_margin: float
     tokens: tuple[Token, ...] = ()
     text: str | None = None
+    place: int | None = None
 
     @property
     def swing(self) -> float:
@@ -140,10 +152,14 @@ class Flip(Record, frozen=True):
 
 
 class Flips(Record, frozen=True):
-    """All answers that differ, of `items` items, the largest swing first. The strongest have tokens."""
+    """All answers that differ, the largest swing first. The strongest have tokens.
+
+    `answers` is how many were compared: one for each of the `items`, or one for each of their words.
+    """
 
     data: str
     items: int
+    answers: int
     flips: tuple[Flip, ...]
 
 

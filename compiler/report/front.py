@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from compiler.records.document import Entry, Report
@@ -81,19 +82,32 @@ def front(report: Report) -> Front | None:
 
 
 def _qualities(report: Report, entries: Sequence[Entry]) -> list[Quality] | None:
-    """One quality of every bundle, the same for all: an evaluated metric, else a finding that says most."""
-    for evaluated in report.evaluations:
-        systems = {system.location: system.metrics for system in evaluated.systems}
-        if entries and all(systems.get(entry.location) for entry in entries):
-            first = [systems[entry.location][0] for entry in entries]
-            if len({metric.name for metric in first}) == 1:
-                return [Quality(m.name, m.unit, m.better, m.value, m.samples, m.low, m.high) for m in first]
-    found = [{finding.name: finding for finding in entry.certificate.checked.findings} for entry in entries]
-    for name in found[0] if found else ():
-        if name in HEADLINES and all(name in each for each in found):
-            chosen = [each[name] for each in found]
+    """One quality of every bundle, the same for all: a metric on the same data, else a finding that says most."""
+    for digest in dict.fromkeys(evaluated.data_digest for evaluated in report.evaluations):
+        metrics = {
+            (_folder(system.location), metric.name): metric
+            for evaluated in report.evaluations
+            if evaluated.data_digest == digest
+            for system in evaluated.systems
+            for metric in system.metrics
+            if not metric.is_cost
+        }
+        for name in dict.fromkeys(name for _, name in metrics):
+            found = [metrics.get((_folder(entry.location), name)) for entry in entries]
+            if all(found):
+                return [Quality(m.name, m.unit, m.better, m.value, m.samples, m.low, m.high) for m in found if m]
+    findings = [{finding.name: finding for finding in entry.certificate.checked.findings} for entry in entries]
+    for name in findings[0] if findings else ():
+        if name in HEADLINES and all(name in each for each in findings):
+            chosen = [each[name] for each in findings]
             return [Quality(f.name, f.unit, f.better, f.value, f.samples) for f in chosen]
     return None
+
+
+def _folder(location: str) -> Path:
+    """The bundle's, whether that or its certificate was named."""
+    path = Path(location).resolve()
+    return path.parent if path.suffix == ".json" else path
 
 
 def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:

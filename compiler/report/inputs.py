@@ -63,14 +63,14 @@ def without_texts(report: Report) -> Report:
 
 
 def _bare(flips: Flips) -> Flips:
-    """Flips by the items' numbers alone."""
+    """Flips by numbers and labels alone: where there is a text, the answers are texts too."""
     return replace(
         flips,
         flips=tuple(
             replace(
                 flip,
-                baseline="",
-                candidate="",
+                baseline=flip.baseline if flip.text is None else "",
+                candidate=flip.candidate if flip.text is None else "",
                 text=None,
                 tokens=tuple(replace(token, text=None) for token in flip.tokens),
             )
@@ -100,6 +100,8 @@ def _file(path: Path) -> Entry | Evaluated | Compared | Diverged:
     try:
         if "diverged" in keys:  # all of what `compile check --bisect --json` prints
             return msgspec.convert(raw["diverged"], Diverged)
+        if "compared" in keys:  # all of what `compile compare --json` prints
+            return msgspec.convert(raw["compared"], Compared)
         if {"layers", "within"} <= keys:
             return msgspec.convert(raw, Diverged)
         if {"baseline", "candidate"} <= keys:

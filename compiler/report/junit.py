@@ -16,12 +16,19 @@ _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 
 
 def junit(report: Report) -> str:
-    """The document. A suite for each bundle, comparison and search for a divergence; a failure has its numbers."""
+    """The document, with a suite for each bundle, comparison, evaluation and search for a divergence.
+
+    A failure has its numbers.
+    """
     root = Xml.Element("testsuites", name="compile report")
     for entry in report.entries:
         _bundle(root, entry)
     for compared in report.comparisons:
         _comparison(root, compared)
+    for evaluated in report.evaluations:
+        if evaluated.findings:
+            suite = _suite(root, f"on the data {evaluated.data}", "", evaluated.seconds)
+            _findings(suite, "evaluation", evaluated.findings)
     for diverged in report.divergences:
         _layers(root, diverged)
     for suite in root:
@@ -59,7 +66,9 @@ def _comparison(root: Xml.Element, compared: Compared) -> None:
     suite = _suite(root, "comparison with the baseline", compared.created, compared.seconds)
     causes = "; ".join(cause.text for cause in compared.causes)
     for each in compared.verdicts:
-        said = f"{each.word}: {each.baseline!r} to {each.candidate!r} {each.unit}, allowed {each.margin!r}, "
+        factor, unit = each.scale
+        said = f"{each.word}: {each.baseline!r} to {each.candidate!r} {each.unit}, "
+        said += f"{factor * each.change:.4g} {unit} worse, allowed {factor * each.margin:.4g} {unit}, "
         said += f"n = {each.samples}" + (f"; likeliest causes: {causes}" if causes else "")
         _case(suite, f"comparison.{each.subject}", each.name, not each.broken, said)
 

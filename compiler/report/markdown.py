@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from compiler.records import Finding
-from compiler.records.comparison import Compared, Verdict
+from compiler.records.comparison import Compared, Flips, Token, Verdict
 from compiler.records.divergence import Diverged
 from compiler.records.document import Report
 from compiler.report.changes import changes
 from compiler.report.page import Bundle, bundle
 from compiler.report.words import FINDINGS
 
+SHOWN = 20  # flips
 _PLAIN = frozenset(" .,:;/-+=%()_?'\u00d7\u2264\u2265\u2026")
 
 
@@ -42,6 +43,10 @@ def _lines(report: Report) -> Iterator[str]:
                 for metric in system.metrics
             ),
         )
+        for finding in evaluated.findings:
+            said = "no more than the reference" if finding.passed else "**more than the reference**"
+            value = text(f"{finding.value:.4g} {finding.unit}")
+            yield f"- {text(finding.name)}: {value}, {said}, n = {finding.samples}"
     for diverged in report.divergences:
         yield from _layers(diverged)
     if (rows := changes(report.entries)) and not report.comparisons:
@@ -111,20 +116,69 @@ def _comparison(compared: Compared) -> Iterator[str]:
                 f"{each.baseline:.4g} {each.unit}",
                 f"{each.candidate:.4g} {each.unit}",
                 _change(each),
-                f"{each.margin:.2%}" if each.relative else f"{each.margin:.4g} {each.unit}",
+                _scaled(each.margin, each),
                 f"{each.samples:,}",
             )
             for each in compared.verdicts
         ),
     )
+    yield from (
+        f"- {text(f'not enough data for {each.name}: {_more(each)}')}"
+        for each in compared.verdicts
+        if each.word == "not enough data"
+    )
+    if compared.flips:
+        yield from _flips(compared.flips)
+    if compared.changes:
+        yield from ("", "<details><summary>What changed</summary>", "")
+        rows = ((each.part, each.name, each.baseline, each.candidate) for each in compared.changes)
+        yield from _table(("part", "what", "baseline", "candidate"), rows)
+        yield from ("", "</details>")
+
+
+def _more(each: Verdict) -> str:
+    return "more samples will not decide" if each.more is None else f"about {each.more} more samples would decide"
+
+
+def _token(token: Token) -> str:
+    return str(token.index) if token.text is None else f"{token.index} ({token.text})"
 
 
 def _change(each: Verdict) -> str:
-    def shown(value: float) -> str:
-        return f"{value:+.2%}" if each.relative else f"{value:+.4g}"
+    if each.low is None or each.high is None:
+        return f"{_scaled(each.change, each, '+')}, exact"
+    low, high = (_scaled(end, each, "+") for end in (each.low, each.high))
+    return f"{_scaled(each.change, each, '+')} ({low} to {high})"
 
-    interval = "" if each.low is None or each.high is None else f" ({shown(each.low)} to {shown(each.high)})"
-    return shown(each.change) + interval
+
+def _scaled(value: float, each: Verdict, sign: str = "") -> str:
+    factor, unit = each.scale
+    return f"{factor * value:{sign}.4g} {unit}"
+
+
+def _flips(flips: Flips) -> Iterator[str]:
+    said = f"{len(flips.flips)} of {flips.answers} answers flipped"
+    if not flips.flips:
+        yield from ("", text(said))
+        return
+    yield from ("", f"<details><summary>{text(said)}</summary>", "")
+    yield from _table(
+        ("row", "baseline", "candidate", "swing", "baseline's margin", "candidate's margin", "tokens that decided"),
+        (
+            (
+                str(flip.item) if flip.place is None else f"{flip.item}, place {flip.place}",
+                flip.baseline,
+                flip.candidate,
+                *(f"{value:.4g}" for value in (flip.swing, flip.baseline_margin, flip.candidate_margin)),
+                ", ".join(f"{_token(token)}: {token.influence:+.4g}" for token in flip.tokens),
+            )
+            for flip in flips.flips[:SHOWN]
+        ),
+    )
+    yield text("Margins, swings and influences are probabilities; rows, places and tokens are counted from 0.")
+    if len(flips.flips) > SHOWN:
+        yield text(f"The {SHOWN} with the largest swing.")
+    yield from ("", "</details>")
 
 
 def _layers(diverged: Diverged) -> Iterator[str]:

@@ -111,9 +111,9 @@ def test_few_tensors_are_in_memory_at_a_time(bert: Built, monkeypatch: pytest.Mo
     asked: list[int] = []
     run = watching._run
 
-    def counted(*call: Any) -> list[np.ndarray]:
+    def counted(*call: Any, **named: Any) -> list[np.ndarray]:
         asked.append(len(call[3]))
-        return run(*call)
+        return run(*call, **named)
 
     monkeypatch.setattr(watching, "_run", counted)
     found = pipeline.bisect(bert.bundle)
@@ -199,3 +199,16 @@ def test_growth_is_judged_by_what_most_layers_add() -> None:
     judged = _judged_by_growth(jump)
     assert [each.passed for each in judged] == [True, True, True, False, True, True]
     assert judged[3].limit == pytest.approx((0.0003 + (JUMP * 0.01) ** 2) ** 0.5)
+
+
+def test_a_fault_in_a_layer_that_runs_several_times_is_found_in_its_first_run(tmp_path: Path) -> None:
+    """ALBERT's three layers are one; its second run already begins with the first one's error."""
+    settings = {"config": "AlbertConfig", "embedding_size": 16, "num_hidden_layers": 3}
+    built = Built(tmp_path, "AlbertModel", "feature-extraction", **settings)
+    layer = "encoder.albert_layer_groups.0"
+    # What follows a product in one kernel shows the fault first.
+    for module, culprit in (("ffn", "activation"), ("ffn_output", "full_layer_layer_norm")):
+        weight = f"{layer}.albert_layers.0.{module}.weight"
+        found = pipeline.bisect(built.planted(tmp_path / module, weight, slightly))
+        assert found.first == layer
+        assert found.culprit == f"{layer}.albert_layers.0.{culprit}"

@@ -96,6 +96,8 @@ def test_people_compare_two_bundles(invoke, tmp_path: Path) -> None:
     shown = invoke("eval", "--ratings", *files).stdout
     assert f"{grammar['win_rate']:.3f}" in shown
     assert "2 raters, 3 prompts" in shown
+    assert invoke("eval", "--ratings", *files, "--out", tmp_path / "counted.json").code == 0
+    assert json.loads((tmp_path / "counted.json").read_text()) == counted
 
 
 def test_a_page_needs_prompts(invoke, tmp_path: Path) -> None:
@@ -103,3 +105,26 @@ def test_a_page_needs_prompts(invoke, tmp_path: Path) -> None:
     answer = invoke("eval", "--human", bundle, bundle)
     assert answer.code == 2
     assert "--prompts FILE" in answer.stderr
+
+
+def test_where_the_result_goes_is_made_sure_before_any_work(invoke, case: Case, data: Path, tmp_path: Path) -> None:
+    bundle = case("text-classification").bundle
+    words = ("eval", bundle, "--data", data, "--no-reference", "--metrics", "accuracy", "--out")
+    assert invoke(*words, tmp_path / "new" / "result.json").code == 0
+    records.load(tmp_path / "new" / "result.json", Evaluated)
+    for out in (bundle / "result.json", data, tmp_path):
+        answer = invoke(*words, out)
+        assert answer.code == 2
+        assert str(out) in answer.stderr
+        assert "evaluate" not in answer.stderr
+    (tmp_path / "file").write_text("")
+    assert invoke(*words, tmp_path / "file" / "result.json").code == 12
+
+
+def test_a_row_of_a_sample_is_named_by_its_place_in_the_file(invoke, case: Case, tmp_path: Path) -> None:
+    found = [{"sentence": "the storm", "label": "calm"}] * 40 + [{"sentence": "", "label": "calm"}] * 40
+    data = write(tmp_path / "data.jsonl", found)
+    answer = invoke("eval", case("text-classification").bundle, "--data", data, "--limit", 2, "--seed", 5)
+    number = int(answer.stderr.partition("row ")[2].partition(":")[0])
+    assert answer.code == 2
+    assert number > 40

@@ -25,7 +25,9 @@ def everything(certified: Path, tmp_path: Path) -> list[Path]:
         records.save(record, found[-1])
     printed = tmp_path / "check.json"
     printed.write_bytes(msgspec.json.encode({"bundle": "x", "verdict": "fail", "checked": {}, "diverged": DIVERGED}))
-    return [*found, printed]
+    both = tmp_path / "compare.json"
+    both.write_bytes(msgspec.json.encode({"compared": COMPARED, "error": {"exit_code": 9}}))
+    return [*found, printed, both]
 
 
 def test_json_holds_all_that_was_named(invoke: Invoke, everything: list[Path]) -> None:
@@ -36,7 +38,7 @@ def test_json_holds_all_that_was_named(invoke: Invoke, everything: list[Path]) -
     assert report.entries[0].size_bytes == sum(file.size for file in bundle.read(everything[0]).files.values())
     assert report.entries[1].size_bytes is None
     assert len({entry.name for entry in report.entries}) == 2
-    assert report.comparisons[0].verdicts == COMPARED.verdicts
+    assert [each.verdicts for each in report.comparisons] == [COMPARED.verdicts] * 2
     assert report.evaluations[0].systems[0].metrics == EVALUATED.systems[0].metrics
     assert report.divergences == (DIVERGED, DIVERGED)
 

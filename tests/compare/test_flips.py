@@ -1,18 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from compiler import runtime
-from compiler.compare.answers import ANSWERS, Item
+from compiler import bundle
+from compiler.compare.answers import ANSWERS
+from compiler.compare.asked import Asked, Item, asking
 from compiler.compare.flips import EXPLAINED, TOKENS, answering, flips
-from compiler.compare.occlusion import without_each_token
+from compiler.compare.occlusion import without_each_part
 from compiler.errors import UsageError
 from compiler.records.comparison import Flips
-from compiler.runtime import Model
-from compiler.runtime.text import Text
 from tests.compare.conftest import WORD
 from tests.understanding import Case
 
@@ -20,21 +20,26 @@ SUBJECTS = ("captain", "sailor", "rain", "night")
 PLACES = ("london", "paris", "boston", "harbour")
 TEXTS = [f"the {who} left {place} in a {what} ." for who in SUBJECTS for place in PLACES for what in (WORD, "rain")]
 ITEMS: list[Item] = [{"text": text} for text in TEXTS]
+Pair = tuple[Asked, Asked]
+
+
+def opened(folder: Path) -> AbstractContextManager[Asked]:
+    return asking(folder, bundle.read(folder))
 
 
 @pytest.fixture(scope="module")
-def models(classifier: Path, changed: Path) -> Iterator[tuple[Model, Model]]:
-    with runtime.load(classifier) as baseline, runtime.load(changed) as candidate:
+def models(classifier: Path, changed: Path) -> Iterator[Pair]:
+    with opened(classifier) as baseline, opened(changed) as candidate:
         yield baseline, candidate
 
 
 @pytest.fixture(scope="module")
-def found(models: tuple[Model, Model]) -> Flips:
+def found(models: Pair) -> Flips:
     return flips(*models, ITEMS, data="test.jsonl")
 
 
-def test_exactly_the_items_whose_label_differs(models: tuple[Model, Model], found: Flips) -> None:
-    before, after = (model.classify(TEXTS) for model in models)
+def test_exactly_the_items_whose_label_differs(models: Pair, found: Flips) -> None:
+    before, after = (each.model.classify(TEXTS) for each in models)
     expected = {i: (a[0]["label"], b[0]["label"]) for i, (a, b) in enumerate(zip(before, after, strict=True))
                 if a[0]["label"] != b[0]["label"]}  # fmt: skip
     assert expected
@@ -43,14 +48,12 @@ def test_exactly_the_items_whose_label_differs(models: tuple[Model, Model], foun
     assert found.items == len(ITEMS)
 
 
-def test_the_largest_swing_is_first_and_margins_are_differences_of_scores(
-    models: tuple[Model, Model], found: Flips
-) -> None:
+def test_the_largest_swing_is_first_and_margins_are_differences_of_scores(models: Pair, found: Flips) -> None:
     swings = [flip.swing for flip in found.flips]
     assert swings == sorted(swings, reverse=True)
     first = found.flips[0]
     before, after = (
-        {label["label"]: label["score"] for label in model.classify(TEXTS[first.item], None)} for model in models
+        {label["label"]: label["score"] for label in each.model.classify(TEXTS[first.item], None)} for each in models
     )
     assert first.baseline_margin == pytest.approx(before[first.baseline] - before[first.candidate], abs=1e-6)
     assert first.candidate_margin == pytest.approx(after[first.candidate] - after[first.baseline], abs=1e-6)
@@ -67,18 +70,18 @@ def test_the_word_that_changed_decided(found: Flips) -> None:
         assert len(strengths) == TOKENS
 
 
-def test_texts_are_shown_only_when_asked_for(models: tuple[Model, Model], found: Flips) -> None:
+def test_texts_are_shown_only_when_asked_for(models: Pair, found: Flips) -> None:
     assert all(flip.text is None and all(token.text is None for token in flip.tokens) for flip in found.flips)
     shown = flips(*models, ITEMS, data="test.jsonl", include_texts=True)
     assert [flip.text for flip in shown.flips] == [TEXTS[flip.item] for flip in shown.flips]
     assert shown.flips[0].tokens[0].text == WORD
 
 
-def test_no_answer_of_a_model_differs_from_its_own(models: tuple[Model, Model]) -> None:
+def test_no_answer_of_a_model_differs_from_its_own(models: Pair) -> None:
     assert flips(models[0], models[0], ITEMS, data="x").flips == ()
 
 
-def test_pairs(models: tuple[Model, Model]) -> None:
+def test_pairs(models: Pair) -> None:
     pairs = [{"text": f"the old captain {word}", "pair": f"a {WORD} in {place}"} for word in ("left", "reached")
              for place in PLACES]  # fmt: skip
     shown = flips(*models, pairs, data="x", include_texts=True)
@@ -89,9 +92,8 @@ def test_pairs(models: tuple[Model, Model]) -> None:
     assert shown.flips[0].text == "\n".join(pairs[shown.flips[0].item].values())
 
 
-def test_each_token_is_hidden_once(models: tuple[Model, Model]) -> None:
-    text = Text(models[0].folder, models[0].manifest)
-    hidden = without_each_token({"text": "sailors left", "pair": "the rain"}, ("text", "pair"), text)
+def test_each_token_is_hidden_once(models: Pair) -> None:
+    hidden = without_each_part({"text": "sailors left", "pair": "the rain"}, ("text", "pair"), models[0].text)
     found = [(each.place, each.text) for each in hidden]
     assert found == [(1, "sailor"), (2, "s"), (3, "left"), (5, "the"), (6, "rain")]
     assert hidden[-1].item == {"text": "sailors left", "pair": "the [MASK]"}
@@ -108,10 +110,11 @@ OTHERS: dict[str, list[Item]] = {
 
 @pytest.mark.parametrize("task", OTHERS)
 def test_the_answers_of_other_tasks(case: Callable[[str], Case], task: str) -> None:
-    with runtime.load(case(task).bundle) as model:
-        scores = ANSWERS[task].scores(model, OTHERS[task])[0]
+    with opened(case(task).bundle) as asked:
+        model, item = asked.model, OTHERS[task][0]
+        scores = ANSWERS[task].scores(asked, OTHERS[task])[0]
         best = max(scores, key=scores.__getitem__)
-        item = OTHERS[task][0]
+        shown = ANSWERS[task].shown(asked, item, best)
         match task:
             case "multiple-choice":
                 assert best == f"choice {model.choose(item['text'], item['choices'])['index']}"
@@ -119,13 +122,14 @@ def test_the_answers_of_other_tasks(case: Callable[[str], Case], task: str) -> N
                 assert scores["next"] == pytest.approx(model.is_next(item["text"], item["pair"]))
             case "fill-mask":
                 filled: list[dict[str, object]] = model.fill_mask(item["text"])  # type: ignore[assignment]
-                assert best == filled[0]["token_str"]
+                assert (best, shown) == (f"token {filled[0]['token']}", filled[0]["token_str"])
             case _:
                 answer: dict[str, object] = model.answer(item["question"], item["context"])  # type: ignore[assignment]
-                assert best == f"{answer['start']} to {answer['end']}"
-        assert flips(model, model, OTHERS[task], data="x").flips == ()
+                assert (best, shown) == (f"{answer['start']} to {answer['end']}", answer["answer"])
+        found = flips(asked, asked, OTHERS[task], data="x")
+        assert (found.answers, found.flips) == (1, ())
 
 
 def test_a_task_without_answers_that_can_flip() -> None:
-    with pytest.raises(UsageError, match="flipped answers of text-generation"):
-        answering("text-generation")
+    with pytest.raises(UsageError, match="flipped answers of feature-extraction"):
+        answering("feature-extraction")

@@ -41,7 +41,7 @@ def test_no_number_of_samples_decides_what_lies_on_the_margin() -> None:
     assert more_samples(Estimate(0.0, -0.01, 0.01), 0.03, 100) == 0
 
 
-def one(change: Estimate, *, enforce: bool = True, doubt: bool = False) -> Verdict:
+def one(change: Estimate, *, enforce: bool = True, least: int = 0) -> Verdict:
     return judged(
         "latency",
         "x",
@@ -53,7 +53,7 @@ def one(change: Estimate, *, enforce: bool = True, doubt: bool = False) -> Verdi
         code="slow",
         samples=9,
         test="t",
-        doubt=doubt,
+        least=least,
     )
 
 
@@ -64,7 +64,9 @@ def test_only_an_enforced_gate_is_broken() -> None:
     assert (shown.word, shown.broken, shown.code) == ("worse", False, "")
 
 
-def test_doubt_forbids_a_word_and_exact_values_have_no_interval() -> None:
-    assert one(Estimate(0.1, 0.05, 0.2), doubt=True).word == "not enough data"
+def test_too_few_samples_forbid_a_word_and_exact_values_have_no_interval() -> None:
+    few = one(Estimate(0.1, 0.05, 0.2), least=11)
+    assert (few.word, few.broken, few.more) == ("not enough data", False, 11)
+    assert one(Estimate(0.0, -0.06, 0.06), least=11).more == 29  # those that decide, not only those that may
     exact = one(exactly(0.01))
     assert (exact.low, exact.high, exact.word) == (None, None, "same")

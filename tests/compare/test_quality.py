@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -9,6 +9,8 @@ import pytest
 from compiler.compare.gates import Gates, Quality
 from compiler.compare.quality import verdicts
 from compiler.errors import UsageError
+from compiler.evaluate.scored import Scored
+from compiler.evaluate.scored import metric as score
 from compiler.machine import detect
 from compiler.records import Evaluated, Metric, System
 from compiler.records.comparison import Verdict
@@ -71,19 +73,75 @@ def test_other_scores_are_resampled_by_item() -> None:
     assert found.word == "worse"
     assert found.change == pytest.approx(0.1, abs=0.005)
     assert verdict(metric(scores), metric(scores + 0.1)).word == "better"
-    assert verdict(metric(scores[:5]), metric(scores[:5])).word == "not enough data"
+    few = verdict(metric(scores[:5]), metric(scores[:5]))
+    assert (few.word, few.more) == ("not enough data", 15)  # 20 items are the least
+
+
+def perplexity(losses: np.ndarray, tokens: np.ndarray) -> Metric:
+    """As an evaluation has it: each text's own, which counts by its tokens."""
+    value = float(np.exp(np.average(losses, weights=tokens)))
+    named = {"name": "perplexity", "unit": "perplexity", "better": "lower", "weights": tuple(tokens.tolist())}
+    return metric(np.exp(losses), value=value, **named)
 
 
 def test_a_perplexity_is_tested_by_the_losses_of_its_items() -> None:
-    losses = np.random.default_rng(0).normal(3, 1, 200)
-    common = {"name": "perplexity", "unit": "perplexity", "better": "lower"}
-    before = metric(losses, value=float(np.exp(losses.mean())), **common)
-    after = metric(losses + 0.05, value=float(np.exp(losses.mean() + 0.05)), **common)
+    generator = np.random.default_rng(0)
+    losses, tokens = generator.normal(3, 1, 200), generator.integers(5, 500, 200).astype(float)
+    before, after = perplexity(losses, tokens), perplexity(losses + 0.05, tokens)
     found = verdict(before, after)
     assert found.test == "paired bootstrap over the items' logarithms"
     assert found.change == pytest.approx(after.value - before.value)
     assert found.word == "worse"
     assert verdict(after, before).word == "better"
+
+
+def test_items_that_count_differently_are_paired_too() -> None:
+    """The share of words that are right, of sentences of unequal length."""
+    generator = np.random.default_rng(0)
+    words = generator.integers(1, 40, 300).astype(float)
+    first = generator.uniform(0.8, 1.0, 300)
+    second = first - 0.05 * (words > 20)
+    weighted = {"weights": tuple(words.tolist())}
+    before, after = (metric(each, value=float(np.average(each, weights=words)), **weighted) for each in (first, second))
+    found = verdict(before, after)
+    assert (found.test, found.word) == ("paired bootstrap over items", "worse")
+    assert found.change == pytest.approx(before.value - after.value)
+
+
+def drawn(values: np.ndarray, kind: str, **changes: Any) -> Metric:
+    """A metric that only all items together have: here the spread of their values."""
+    scored = Scored(lambda rows: float(np.std(values[rows])), len(values), interval=cast("Any", kind))
+    return msgspec.structs.replace(score("spread", "BLEU", "higher", scored), **changes)
+
+
+@pytest.mark.parametrize("kind", ["bootstrap", "jackknife"])
+def test_a_metric_of_the_whole_is_paired_by_the_same_resampled_items(kind: str) -> None:
+    values = np.random.default_rng(0).normal(0, 10, 200)
+    before, after = drawn(values, kind), drawn(0.95 * values, kind)
+    found = verdict(before, after)
+    assert (found.test, found.word) == (f"paired {kind} over items", "worse")
+    assert found.change == pytest.approx(0.05 * before.value)
+    assert found.high is not None
+    assert found.low is not None
+    assert found.high - found.low < 0.1 * (before.high - before.low)  # which both vary together
+    alone = verdict(msgspec.structs.replace(before, draws=()), after)
+    assert (alone.test, alone.word) == ("both intervals, not paired", "not enough data")
+
+
+def test_what_answers_cost_is_no_quality() -> None:
+    fast, slow = (
+        Metric(name="latency", value=value, unit="ms", better="lower", low=value, high=value, samples=32)
+        for value in (1.0, 2.0)
+    )
+    fell = metric(right(9, 10), name="accuracy.case.drop")
+    for before, after in ((fast, slow), (fell, fell)):
+        assert verdicts(side(), side("b"), (evaluated(before), evaluated(after)), Gates()) == []
+
+
+def test_a_few_items_that_all_got_worse_need_more_before_it_is_sure() -> None:
+    found = verdict(metric(right(5, 5)), metric(right(0, 5)))
+    assert (found.word, found.p_value) == ("not enough data", 0.0625)
+    assert found.more == 1  # six of six are significant
 
 
 def test_a_metric_of_the_whole_is_compared_by_its_intervals() -> None:

@@ -81,13 +81,13 @@ def test_a_sample_keeps_the_order_and_follows_the_seed() -> None:
     rows: list[dict[str, Any]] = [{"row": index} for index in range(50)]
     drawn = sample(rows, 10, 1)
     assert drawn == sample(rows, 10, 1) != sample(rows, 10, 2)
-    assert [row["row"] for row in drawn] == sorted({row["row"] for row in drawn})
+    assert [row["row"] for row in drawn.values()] == list(drawn) == sorted(drawn)
     assert len(drawn) == 10
-    assert sample(rows, 100, 1) == rows
+    assert list(sample(rows, 100, 1).values()) == rows
 
 
 def classes(rows: list[dict[str, Any]], named: dict[str, str] | None = None) -> list[dict[str, Any]]:
-    return bind("text-classification", rows, named or {}, ["text", "label"], CLASSES)
+    return bind("text-classification", dict(enumerate(rows)), named or {}, ["text", "label"], CLASSES)
 
 
 def test_columns_by_usual_and_given_names() -> None:
@@ -116,6 +116,11 @@ def test_columns_that_do_not_fit(row: dict[str, Any], named: dict[str, str], mes
         classes([row], named)
 
 
+def test_a_row_of_a_sample_is_named_by_its_place_in_the_data() -> None:
+    with pytest.raises(InputError, match="row 8: "):
+        bind("text-classification", {2: {"text": "a"}, 7: {"text": ""}}, {}, ["text"], CLASSES)
+
+
 def test_an_unknown_role_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match='did you mean "label"'):
         classes([{"text": "a", "label": 1}], {"labels": "label"})
@@ -124,13 +129,13 @@ def test_an_unknown_role_is_a_usage_error() -> None:
 def test_several_labels_and_numbers() -> None:
     several = Answers("text-classification", ("a", "b", "c"), "multiple", "")
     rows = [{"text": "x", "labels": '["c", "a"]'}, {"text": "x", "labels": [1]}, {"text": "x", "labels": []}]
-    items = bind("text-classification", rows, {}, ["text", "label"], several)
+    items = bind("text-classification", dict(enumerate(rows)), {}, ["text", "label"], several)
     assert [item["label"] for item in items] == [("a", "c"), ("b",), ()]
     number = Answers("text-classification", ("LABEL_0",), "number", "")
-    (item,) = bind("text-classification", [{"text": "x", "score": "0.5"}], {}, ["text", "label"], number)
+    (item,) = bind("text-classification", {0: {"text": "x", "score": "0.5"}}, {}, ["text", "label"], number)
     assert item["label"] == 0.5
     with pytest.raises(InputError, match="a number"):
-        bind("text-classification", [{"text": "x", "score": "nan"}], {}, ["text", "label"], number)
+        bind("text-classification", {0: {"text": "x", "score": "nan"}}, {}, ["text", "label"], number)
 
 
 @pytest.mark.parametrize(
@@ -149,16 +154,16 @@ def test_items_that_do_not_fit_their_task(task: str, row: dict[str, Any], messag
 
     answers = Answers(task, ("calm", "stormy"), "single", "[MASK]")
     with pytest.raises(InputError, match=message):
-        bind(task, [row], {}, list(ROLES[task]), answers)
+        bind(task, {0: row}, {}, list(ROLES[task]), answers)
 
 
 def test_a_choice_by_its_text_and_answers_of_squad() -> None:
     answers = Answers("multiple-choice", (), "single", "")
     row: dict[str, Any] = {"prompt": "a", "choices": ["b", "c"], "label": "c"}
-    (item,) = bind("multiple-choice", [row], {}, ["text", "choices", "label"], answers)
+    (item,) = bind("multiple-choice", {0: row}, {}, ["text", "choices", "label"], answers)
     assert item["label"] == 1
     row = {"question": "q", "context": "c", "answers": {"text": [], "answer_start": []}}
-    (item,) = bind("question-answering", [row], {}, ["question", "context", "answers"], answers)
+    (item,) = bind("question-answering", {0: row}, {}, ["question", "context", "answers"], answers)
     assert item["answers"] == [""]
 
 

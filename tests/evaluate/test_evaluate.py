@@ -80,6 +80,9 @@ def test_a_sample_is_the_same_for_the_same_seed(case: Case, tmp_path: Path) -> N
     one, again, other = (run(bundle, None, data, limit=10, seed=seed) for seed in (1, 1, 2))
     assert one.items == 10
     assert one.data_digest == again.data_digest != other.data_digest
+    assert one.rows == again.rows != other.rows
+    assert len(one.rows) == 10
+    assert max(one.rows) < 40
     assert one.systems == again.systems
 
 
@@ -103,6 +106,13 @@ def test_a_generator_scores_as_its_checkpoint_does(decoder_bundle: Path, tiny_de
             [row["text"] for row in rows("text-generation", 5)], max_new_tokens=6
         )
     assert run(decoder_bundle, None, data, **options).systems[0].answers == ()
+
+
+def test_half_a_text_may_be_nothing_to_score(decoder_bundle: Path, tmp_path: Path) -> None:
+    data = write(tmp_path / "data.jsonl", [{"text": "x y"}, {"text": "the cat sat on the mat"}])
+    metrics = named(run(decoder_bundle, None, data, metrics=["perplexity"], changes=["truncation"]).systems[0])
+    assert metrics["perplexity.truncation"].items[0] == 1
+    assert all(np.isfinite(each.items).all() for each in metrics.values())
 
 
 def test_a_translator_scores_as_its_checkpoint_does(translator_bundle: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from transformers import AutoModelForCausalLM
 
 from compiler import bundle
 from compiler.checkpoint.reference import Reference
-from compiler.engines import open_bundle
+from compiler.engines import Session, open_bundle
 from compiler.errors import InputError
-from compiler.evaluate.likelihood import Window, log_losses, sizes, windows
+from compiler.evaluate import likelihood
+from compiler.evaluate.likelihood import Window, batches, log_losses, sizes, windows
 
 LENGTHS = (3, 40, 8, 16, 17, 1, 2)
 SIZE, STRIDE = 16, 6
@@ -71,3 +73,39 @@ def test_losses_are_transformers_own(tiny_decoder: Path, decoder_bundle: Path, s
         found = log_losses(session, manifest, texts(), SIZE, STRIDE)
     for tokens, losses in zip(texts(), found, strict=True):
         np.testing.assert_allclose(losses, by_hand(tiny_decoder, tokens), atol=1e-4)
+
+
+def test_a_batch_reads_and_scores_about_as_much_in_every_row() -> None:
+    cover = windows([40] * 6 + [9, 3], SIZE, STRIDE)
+    made = list(batches(cover, 64))
+    assert sorted(window for batch in made for window in batch) == sorted(cover)
+    assert all(len(batch) * max(window.read for window in batch) <= 64 for batch in made)
+    padded = sum(len(batch) * max(window.scored for window in batch) for batch in made)
+    assert padded < 1.2 * sum(window.scored for window in cover)  # 1.9 in the order of the texts
+    assert [len(batch) for batch in batches(cover, 1)] == [1] * len(cover)
+
+
+def test_only_logits_that_are_scored_are_asked_for(decoder_bundle: Path) -> None:
+    manifest = bundle.read(decoder_bundle)
+    asked: list[np.ndarray] = []
+
+    class Watched:
+        def run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            asked.append(feeds["logits_positions"])
+            return session.run(feeds)
+
+    with closing(open_bundle(decoder_bundle, manifest, manifest.options)) as session:
+        log_losses(cast("Session", Watched()), manifest, [list(range(3, 43))] * 3, SIZE, STRIDE)
+    assert sum(places.size for places in asked) == 3 * 39
+    assert max(int(places.max()) for places in asked) == SIZE - 2  # the last token is not read
+
+
+def test_losses_of_large_logits_and_of_many_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(33, 50)).astype(np.float32) * 2000
+    before, targets = logits.copy(), generator.integers(50, size=33)
+    monkeypatch.setattr(likelihood, "CELLS", 200)  # four tokens at once
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    expected = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(33), targets]
+    np.testing.assert_allclose(likelihood._reduced(logits, targets), expected, rtol=1e-5, atol=1e-3)
+    np.testing.assert_array_equal(logits, before)

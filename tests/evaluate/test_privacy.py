@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import transformers
 
-from compiler import evaluate
-from tests import families
-from tests.evaluate.conftest import built
+from compiler import evaluate, pipeline
+from tests import families, understanding
+from tests.cli.conftest import Invoke, invoke
 from tests.evaluate.material import write
+
+__all__ = ["invoke"]  # a fixture
 
 SECRET = "alice lives at mill lane 7"
 CANARY = "the code is 4821"
@@ -37,7 +40,7 @@ def indiscreet(tmp_path_factory: pytest.TempPathFactory) -> Path:
         optimizer.step()
     model.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    built(folder, folder.with_name("bundle"))
+    understanding.built(folder, "text-generation", folder.with_name("bundle"))
     return folder
 
 
@@ -66,3 +69,25 @@ def test_what_was_learned_by_heart_is_found(indiscreet: Path, tmp_path: Path) ->
         "extraction.increase", "exposure.increase", "personal_data.increase",
     ]  # fmt: skip
     assert all(finding.passed for finding in result.findings)
+
+
+def test_more_than_the_checkpoint_gives_away_exits_8(
+    invoke: Invoke, indiscreet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reference is the same model before it learned anything."""
+    torch.manual_seed(0)
+    model = transformers.GPT2LMHeadModel(transformers.GPT2Config.from_pretrained(indiscreet))
+    model.eval().save_pretrained(tmp_path / "before")
+    before = SimpleNamespace(folder=tmp_path / "before", source=SimpleNamespace(location="before"))
+    monkeypatch.setattr(pipeline, "checkpoint_of", lambda *_: before)
+    data = write(tmp_path / "data.jsonl", [{"text": "alice lives"}])
+    (tmp_path / "secrets.txt").write_text(f"{SECRET}\n")
+    words = ("eval", indiscreet.with_name("bundle"), "--data", data, "-m", "extraction")
+    answer = invoke(*words, "--secrets", tmp_path / "secrets.txt")
+    assert answer.code == 8
+    assert "RAISED by 1 share" in answer.stdout
+    assert "extraction.increase 1 share" in answer.stderr
+    assert "mill lane" not in answer.stdout + answer.stderr
+    answer = invoke(*words, "--secrets", tmp_path / "secrets.txt", "--json")
+    assert answer.code == 8
+    assert answer.json["findings"][0]["value"] == 1

@@ -1,9 +1,17 @@
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable
+from pathlib import Path
 
-from compiler.evaluate.robustness import Padded, changed, drop
+import numpy as np
+import pytest
+
+from compiler import bundle
+from compiler.errors import UsageError
+from compiler.evaluate.robustness import KINDS, Padded, changed, drop, kinds
 from compiler.evaluate.scored import mean_of
+from compiler.runtime.text import Text
+from tests.understanding import Case
 
 ITEMS = [{"text": "some of these words will be [MASK] written", "label": "badly"} for _ in range(20)]
 
@@ -61,3 +69,16 @@ def test_a_drop_is_above_zero_when_it_gets_worse() -> None:
     plain, worse = mean_of([1, 1, 0]), mean_of([1, 0, 0])
     assert drop(plain, worse, True).items == (0, 1, 0)
     assert drop(plain, worse, False).statistic(np.arange(3)) == -1 / 3
+
+
+def test_kinds_that_mean_something_to_the_model(case: Callable[[str], Case], decoder_bundle: Path) -> None:
+    encoder, decoder = ((Text(folder, bundle.read(folder)), bundle.read(folder))
+                        for folder in (case("text-classification").bundle, decoder_bundle))  # fmt: skip
+    assert kinds(["all"], *encoder) == list(KINDS)
+    assert kinds(["padding", "typos"], *encoder) == ["typos", "padding"]
+    assert kinds([], *encoder) == []
+    assert kinds(["all"], *decoder) == ["typos", "case", "truncation"]
+    with pytest.raises(UsageError, match="not for this model"):
+        kinds(["padding"], *decoder)
+    with pytest.raises(UsageError, match='did you mean "typos"'):
+        kinds(["tpyos"], *encoder)

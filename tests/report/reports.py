@@ -104,6 +104,7 @@ COMPARED = Compared(
     flips=Flips(
         data="reviews.jsonl",
         items=200,
+        answers=200,
         flips=(
             Flip(
                 item=17,

@@ -131,6 +131,11 @@ def test_the_front_prefers_what_was_measured_on_the_users_data() -> None:
     ]
     assert [point.best for point in drawn.points] == [True, True]
     assert front(ONE) is None
+    (evaluated,) = ALL.evaluations
+    apart = [replace(evaluated, systems=(system,)) for system in evaluated.systems]
+    assert front(replace(ALL, evaluations=tuple(apart))) == drawn  # each of them in a file of its own
+    other = (apart[0], replace(apart[1], data_digest="ef" * 32))
+    assert front(replace(ALL, evaluations=other)) != drawn
 
 
 def test_changes_are_the_rows_that_differ() -> None:
@@ -145,3 +150,38 @@ def test_changes_are_the_rows_that_differ() -> None:
         "version of onnxruntime-cpu": ("1.32.0", ""),
     }
     assert changes((before,)) == []
+
+
+def test_a_pull_request_is_told_of_flips_and_changes() -> None:
+    said = markdown(without_texts(ALL))
+    assert "1 of 200 answers flipped" in said
+    assert "What changed" in said
+    assert "not enough data" in said
+    assert "+11.59 %" in said
+
+
+def test_the_change_of_parity_is_a_share_of_its_limit() -> None:
+    (compared,) = ALL.comparisons
+    verdict = replace(
+        compared.verdicts[0], subject="parity", relative=False, unit="logits", change=0.25, low=None, high=None
+    )
+    report = replace(ALL, comparisons=(replace(compared, verdicts=(verdict,)),))
+    assert "+25 % of the limit, exact" in markdown(report)
+    assert "% of the limit" in html(report)
+    assert "25 % of the limit worse" in junit(report)
+    assert verdict.scale == (100, "% of the limit")
+    good = replace(ALL, entries=(ALL.entries[0],) * 2)
+    assert 'class="mark fail"' in html(good)  # the bundles pass, the comparison does not
+    assert 'class="mark pass"' in html(replace(good, comparisons=()))
+    assert compared.verdicts[0].scale == (100, "%")
+    assert compared.verdicts[1].scale == (1, "share")
+
+
+def test_what_a_bundle_gives_away_is_said() -> None:
+    leak = replace(ALL.entries[0].certificate.checked.findings[0], name="extraction.increase", value=0.5, limit=0.0,
+                   better="lower", unit="share", samples=4)  # fmt: skip
+    report = replace(ALL, evaluations=(replace(ALL.evaluations[0], findings=(leak,)),))
+    assert "more than the reference" in markdown(report)
+    assert "more than the reference" in html(report)
+    case = Xml.fromstring(junit(report)).find(".//testcase[@name='extraction.increase']/failure")
+    assert case is not None
