@@ -14,30 +14,31 @@ from compiler.optimize.passes.base import Feeds
 from compiler.records import Exported
 
 BATCH = 4
+SHORTEST = 4  # tokens; of a shorter pair, tokenizers cut nothing
 CHARACTERS = 12  # per token, more than English has
 
 
 def text_feeds(tokenizer_file: Path, exported: Exported, count: int, length: int, seed: int) -> Sequence[Feeds]:
     """Feeds of real text: `count` passages of up to `length` tokens, drawn from all over the calibration text.
 
-    They come in batches, padded on the right: of unequal lengths for encoders, full passages and an empty cache for
-    decoders. Where a model tells the two texts of a pair apart, every other passage is a pair; where it chooses, a
-    batch is one question's choices. A feed names every input that a portable or lowered graph of this kind may have;
-    take those it has.
+    They come in batches, padded on the right: of unequal lengths for encoders, short ones as often as long ones (their
+    logarithms are drawn evenly), full passages and an empty cache for decoders. Where a model tells the two texts of a
+    pair apart, every other passage is a pair; where it chooses, a batch is one question's choices. A feed names every
+    input that a portable or lowered graph of this kind may have; take those it has.
 
     Raises:
         CheckpointError: the tokenizer cannot be read, or its tokens do not fit the model's vocabulary.
     """
     tokenizer = _tokenizer(tokenizer_file)
     longest = min(length, exported.context_length)
-    shortest = longest if exported.kind == "decoder" else max(1, longest // 8)
+    shortest = longest if exported.kind == "decoder" else min(SHORTEST, longest)
     rng = np.random.default_rng(seed)
     texts = calibration_text()
     sizes = np.array([len(text) for text in texts], dtype=np.float64)
     paired = any(tensor.name == "token_type_ids" for tensor in exported.inputs)
     passages: list[Encoding] = []
     for index in rng.choice(len(texts), size=count, p=sizes / sizes.sum()):
-        tokenizer.enable_truncation(int(rng.integers(shortest, longest + 1)))
+        tokenizer.enable_truncation(int(np.exp(rng.uniform(np.log(shortest), np.log(longest + 1)))))
         start = int(rng.integers(0, max(1, len(texts[index]) - CHARACTERS * longest)))
         passage = texts[index][start : start + CHARACTERS * longest]
         second = passage[len(passage) // 2 :] if paired and len(passages) % 2 else None

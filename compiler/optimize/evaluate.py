@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
+
+from compiler.optimize.execute import Executor
 
 Feeds = dict[str, np.ndarray]
 
@@ -22,13 +23,9 @@ def evaluate(model: ir.Model, values: Sequence[ir.Value], feeds: Feeds) -> list[
     `feeds` may hold more than is needed, but every graph input that `values` depend on.
     """
     part = _part(model, values)
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    session = ort.InferenceSession(ir.to_proto(part).SerializeToString(), options, providers=["CPUExecutionProvider"])
-    wanted = {value.name for value in session.get_inputs()}
-    return list(session.run(None, {name: array for name, array in feeds.items() if name in wanted}))
+    wanted = {value.name for value in part.graph.inputs}
+    (found,) = Executor().run(part, [{name: array for name, array in feeds.items() if name in wanted}])
+    return [found[value.name or ""] for value in values]
 
 
 def _reached(values: Sequence[ir.Value]) -> list[ir.Value]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
 
+from compiler.engines.onnxruntime_cpu.bfloat16 import in_float32
 from compiler.errors import EngineError
-from compiler.optimize.passes.base import Feeds
+
+if TYPE_CHECKING:
+    from compiler.optimize.passes.base import Feeds
 
 INLINE_BYTES = 1024
 
@@ -28,7 +32,7 @@ class Executor:
         """
         return list(self.stream(model, feeds))
 
-    def stream(self, model: ir.Model, feeds: Sequence[Feeds]) -> Iterator[Feeds]:
+    def stream(self, model: ir.Model, feeds: Iterable[Feeds]) -> Iterator[Feeds]:
         """As `run`, one feed at a time, for outputs that are too large to keep."""
         try:
             session = self._session(model)
@@ -39,24 +43,36 @@ class Executor:
             raise EngineError("onnxruntime cannot run the graph", found=str(error)) from error
 
     def _session(self, model: ir.Model) -> ort.InferenceSession:
+        from compiler.optimize.widen import widened  # it imports the passes, some of which import this module
+
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 4
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # memory is given back between two nodes
+        options.execution_order = ort.ExecutionOrder.PRIORITY_BASED  # the graph's own, so that little is kept waiting
         options.add_session_config_entry("session.disable_prepacking", "1")
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        skeleton, weights = _detach(model)
+        skeleton, weights = _detach(widened(model))
         values = {name: self._value(tensor) for name, tensor in weights.items()}
         used = {id(tensor) for tensor in weights.values()}
         self._shared = {key: kept for key, kept in self._shared.items() if key in used}
         options.add_external_initializers(list(values), list(values.values()))
-        proto = ir.to_proto(skeleton).SerializeToString()
-        return ort.InferenceSession(proto, options, providers=["CPUExecutionProvider"])
+        proto = ir.to_proto(skeleton)
+        in_float32(proto)
+        return ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
     def _value(self, tensor: ir.TensorProtocol) -> ort.OrtValue:
         if id(tensor) not in self._shared:
-            array = np.ascontiguousarray(tensor.numpy())
-            self._shared[id(tensor)] = (tensor, ort.OrtValue.ortvalue_from_numpy(array))
+            self._shared[id(tensor)] = (tensor, _ort_value(tensor))
         return self._shared[id(tensor)][1]
+
+
+def _ort_value(tensor: ir.TensorProtocol) -> ort.OrtValue:
+    """The tensor where it lies. Of types that numpy lacks (bfloat16, float8) the bits are handed over."""
+    array = np.ascontiguousarray(tensor.numpy())
+    if array.dtype.isbuiltin == 1:
+        return ort.OrtValue.ortvalue_from_numpy(array)
+    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array.view(f"u{array.itemsize}"), int(tensor.dtype))
 
 
 def _detach(model: ir.Model) -> tuple[ir.Model, dict[str, ir.TensorProtocol]]:

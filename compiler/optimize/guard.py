@@ -13,7 +13,7 @@ from compiler.errors import CheckpointError, EngineError
 from compiler.optimize.execute import Executor
 from compiler.optimize.noise import EPSILON, perturbed
 from compiler.optimize.passes.base import Feeds
-from compiler.optimize.samples import sample_feeds
+from compiler.optimize.samples import real_tokens, sample_feeds
 from compiler.optimize.signature import tensors
 from compiler.records import Exported
 
@@ -24,6 +24,9 @@ FLOOR = 64 * EPSILON
 NOISE_FACTOR = 8
 
 SEED = 20
+TOTAL = "total_sequence"
+
+Masks = dict[int | str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,8 @@ class Judgement:
 class Guard:
     """Compares the graph after each pass with the graph before it, on the same samples; one run of the model a pass.
 
-    Padding is not compared, and where a pass made the graph give the logits of chosen positions only, the earlier
-    logits are read at those positions.
+    Padding is not compared, nor are columns of a cache that hold nothing. Where a pass made the graph give the logits
+    of chosen positions only, the earlier logits are read at those positions.
     """
 
     def __init__(self, model: ir.Model, exported: Exported) -> None:
@@ -47,11 +50,13 @@ class Guard:
             CheckpointError: the model gives NaN or infinity before any pass has run.
             EngineError: ONNX Runtime cannot run the portable model.
         """
+        self._dims = {tensor.name: tensor.shape for tensor in exported.outputs}
         self._exported = exported
+        self._real_tokens = real_tokens(exported)
         self._executor = Executor()
         self._noise: float | None = None
         self._feeds, self._outputs = self._run(model)
-        for name, error in self._errors(self._outputs, self._outputs, self._feeds).items():
+        for name, error in self._errors(self._outputs, self._outputs).items():
             if not math.isfinite(error):
                 raise CheckpointError(
                     f'output "{name}" is not finite before any optimization',
@@ -72,7 +77,7 @@ class Guard:
         for pair in zip(expected, outputs, strict=True):
             if reason := _mismatch(*pair):
                 return Judgement(None, reason)
-        errors = self._errors(expected, outputs, feeds)
+        errors = self._errors(expected, outputs)
         name, worst = max(errors.items(), key=lambda item: item[1])
         if not math.isfinite(worst):
             return Judgement(None, f'output "{name}" holds NaN or infinity')
@@ -85,43 +90,44 @@ class Guard:
 
     def _run(self, model: ir.Model) -> tuple[list[Feeds], list[Feeds]]:
         feeds = sample_feeds(tensors(model.graph.inputs), self._exported, SEED)
-        return feeds, self._executor.run(model, feeds)
+        return feeds, self._outputs_of(model, feeds)
+
+    def _outputs_of(self, model: ir.Model, feeds: Sequence[Feeds]) -> list[Feeds]:
+        """What the model gives; of a cache with room for more columns, only those that hold tokens."""
+        found = []
+        for outputs, real in zip(self._executor.stream(model, feeds), self._real_tokens, strict=True):
+            found.append(outputs)
+            for name, array in outputs.items():
+                if TOTAL in (dims := self._dims.get(name, ())):
+                    axis = dims.index(TOTAL)
+                    columns = min(real[TOTAL].shape[1], array.shape[axis])
+                    outputs[name] = array.take(np.arange(columns), axis)
+        return found
 
     def _measure_noise(self, model: ir.Model) -> float:
         if self._noise is None:
-            outputs = self._executor.run(perturbed(model, SEED), self._feeds)
-            self._noise = max(self._errors(self._outputs, outputs, self._feeds).values())
+            outputs = self._outputs_of(perturbed(model, SEED), self._feeds)
+            self._noise = max(self._errors(self._outputs, outputs).values())
         return self._noise
 
-    def _errors(self, before: Sequence[Feeds], after: Sequence[Feeds], feeds: Sequence[Feeds]) -> dict[str, float]:
+    def _errors(self, before: Sequence[Feeds], after: Sequence[Feeds]) -> dict[str, float]:
         """Per output the worst relative difference over all samples, at real tokens; infinite where not finite."""
         worst: dict[str, float] = {}
-        for expected, found, feed in zip(before, after, feeds, strict=True):
+        for expected, found, real in zip(before, after, self._real_tokens, strict=True):
             for name, array in found.items():
-                left, right = self._real(name, expected[name], feed), self._real(name, array, feed)
+                left, right = self._real(name, expected[name], real), self._real(name, array, real)
                 scale = float(np.abs(left).max(initial=0.0)) or 1.0
                 error = float(np.abs(left - right).max(initial=0.0)) / scale if np.isfinite(right).all() else math.inf
                 worst[name] = max(worst.get(name, 0.0), error)
         return worst
 
-    def _real(self, name: str, output: np.ndarray, feeds: Feeds) -> np.ndarray:
+    def _real(self, name: str, output: np.ndarray, real: Masks) -> np.ndarray:
         """The entries of an output that belong to real tokens, as float64; all of them if no axis counts tokens."""
-        masks = self._token_masks(feeds)
-        shape = next((tensor.shape for tensor in self._exported.outputs if tensor.name == name), ())
-        for axis, dim in enumerate(shape):
-            mask = masks.get(dim)
+        for axis, dim in enumerate(self._dims.get(name, ())):
+            mask = real.get(dim)
             if mask is not None and output.shape[axis] == mask.shape[1]:
                 return np.asarray(np.moveaxis(output, axis, 1)[mask], dtype=np.float64)
         return output.astype(np.float64)
-
-    def _token_masks(self, feeds: Feeds) -> dict[int | str, np.ndarray]:
-        """Which tokens are real, (batch, length) bool, for each dim name that counts tokens."""
-        mask, ids = feeds.get("attention_mask"), feeds.get("input_ids")
-        if mask is None or ids is None or mask.ndim != 2:
-            return {}
-        length = {tensor.name: tensor.shape[1] for tensor in self._exported.inputs if len(tensor.shape) == 2}
-        real = mask.astype(bool)
-        return {length["attention_mask"]: real, length["input_ids"]: real[:, -ids.shape[1] :]}
 
 
 def _at_positions(outputs: Feeds, feeds: Feeds) -> Feeds:
@@ -137,7 +143,7 @@ def _mismatch(before: Feeds, after: Feeds) -> str:
         return f"outputs {sorted(before.keys() ^ after.keys())} came or went"
     for name, array in after.items():
         expected = before[name]
-        if (array.dtype, array.shape) != (expected.dtype, expected.shape):
+        if (array.dtype.kind, array.shape) != (expected.dtype.kind, expected.shape):
             wanted = f"{expected.dtype}{list(expected.shape)}"
             return f'output "{name}" is {array.dtype}{list(array.shape)} instead of {wanted}'
     return ""

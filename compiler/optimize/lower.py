@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,11 +15,15 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from compiler import records
+from compiler.engines.tensorrt.plans import FOLDER as PLANS
 from compiler.errors import PassError
+from compiler.optimize.execute import Executor
 from compiler.optimize.files import load, save
 from compiler.optimize.guard import Guard, Judgement
 from compiler.optimize.passes.base import Context, Feeds, Pass
+from compiler.optimize.quantize.observe import fitted
 from compiler.optimize.signature import cache_shape, tensors
+from compiler.optimize.widen import widened
 from compiler.records import Exported, Graph, Optimized, PassRun
 
 Observer = Callable[[ir.Model, PassRun], None]
@@ -64,7 +69,7 @@ def optimize(
 
     def lower(part: Exported, graph: str = "") -> ir.Model:
         model = load(folder / part.model)
-        context = Context(exported=part, calibration=calibration)
+        context = Context(exported=part, calibration=functools.cache(calibration))
         guard = Guard(model, part)
         for pass_ in passes:
             step = _apply(pass_, model, context, guard, graph)
@@ -74,14 +79,19 @@ def optimize(
             runs.append(step.run)
             for observe in observers:
                 observe(model, step.run)
-        save(model, out / part.model)
+        whole = widened(model)
+        if whole is not model:  # only plans can be built from it; ONNX Runtime runs its numbers, widened
+            save(model, out / PLANS / part.model)
+        save(whole, out / part.model)
         counts.update(node.op_type for node in model.graph)
         return model
 
     encoder: Graph | None = None
     if exported.encoder:
-        reading = lower(encoder_alone(exported, exported.encoder), "encoder").graph
-        encoder = Graph(model=exported.encoder.model, inputs=tensors(reading.inputs), outputs=tensors(reading.outputs))
+        reading = lower(encoder_alone(exported, exported.encoder), "encoder")
+        inputs, outputs = tensors(reading.graph.inputs), tensors(reading.graph.outputs)
+        encoder = Graph(model=exported.encoder.model, inputs=inputs, outputs=outputs)
+        calibration = functools.partial(_with_encoded, reading, calibration)
     model = lower(exported)
     optimized = Optimized(
         exported=exported,
@@ -98,6 +108,16 @@ def optimize(
     )
     records.save(optimized, out / RECORD)
     return optimized
+
+
+def _with_encoded(encoder: ir.Model, calibration: Callable[[], Sequence[Feeds]]) -> Sequence[Feeds]:
+    """Texts for the decoder to go through, each with what the encoder makes of the same text."""
+    feeds = calibration()
+    encoded = Executor().run(encoder, [fitted(encoder.graph.inputs, feed) for feed in feeds])
+    return [
+        {**feed, **made, "encoder_attention_mask": feed["attention_mask"]}
+        for feed, made in zip(feeds, encoded, strict=True)
+    ]
 
 
 def encoder_alone(exported: Exported, encoder: Graph) -> Exported:

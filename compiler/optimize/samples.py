@@ -5,15 +5,19 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from compiler.errors import ExportError
-from compiler.optimize.passes.base import Feeds
 from compiler.records import Exported, Kind, Tensor
+
+if TYPE_CHECKING:
+    from compiler.optimize.passes.base import Feeds
 
 CHOICES, RANK = 3, 2
 ADAPTER_SCALE = 0.05
+PAST = "past_key_values."
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ def sample_feeds(inputs: Sequence[Tensor], exported: Exported, seed: int) -> lis
     """One feed per scenario for a graph with these inputs.
 
     What an input is given depends on its name and `seed` only, so two graphs with different inputs get equal values
-    for those they share. `logits_positions` asks for every row's last real token.
+    for those they share; a past of more columns holds zeros behind them. `logits_positions` asks for every row's last
+    real token.
 
     Raises:
         ExportError: an input whose meaning or whose dims are unknown.
@@ -63,13 +68,31 @@ def sample_feeds(inputs: Sequence[Tensor], exported: Exported, seed: int) -> lis
     ]
 
 
+def real_tokens(exported: Exported) -> list[dict[int | str, np.ndarray]]:
+    """For every sample, which tokens are no padding, (batch, length) bool, by the name of the dim that counts them."""
+    counted = next((tensor.shape[-1] for tensor in exported.inputs if tensor.name == "input_ids"), "sequence")
+    found = []
+    for scenario in scenarios(exported):
+        real = _real(scenario, exported)
+        held = np.ones((len(real), scenario.past), dtype=np.bool_)
+        found.append({counted: real, "total_sequence": np.concatenate([held, real], axis=1)})
+    return found
+
+
+def _real(scenario: Scenario, exported: Exported) -> np.ndarray:
+    """Which new tokens are no padding, (batch, sequence) bool; padding is on the right, but for models without past."""
+    sequence, lengths = max(scenario.lengths), np.array(scenario.lengths, dtype=np.int64)[:, None]
+    left = exported.cache is not None and exported.cache.layout == "none"
+    columns = np.arange(sequence)
+    real: np.ndarray = columns >= sequence - lengths if left else columns < lengths
+    return real
+
+
 def _values(tensor: Tensor, scenario: Scenario, exported: Exported, rng: np.random.Generator) -> np.ndarray:
     batch, past = len(scenario.lengths), scenario.past
     sequence, encoded = max(scenario.lengths), max(scenario.encoded, default=0)
-    lengths = np.array(scenario.lengths, dtype=np.int64)[:, None]
-    left = exported.cache is not None and exported.cache.layout == "none"
+    real = _real(scenario, exported).astype(np.int64)
     columns = np.arange(sequence)
-    real = (columns >= sequence - lengths if left else columns < lengths).astype(np.int64)
     shape = (batch, CHOICES, sequence) if len(tensor.shape) == 3 else (batch, sequence)
     match tensor.name:
         case "input_ids":
@@ -82,20 +105,32 @@ def _values(tensor: Tensor, scenario: Scenario, exported: Exported, rng: np.rand
         case "position_ids":
             return np.tile(np.arange(past, past + sequence, dtype=np.int64), (batch, 1))
         case "logits_positions":
-            return lengths - 1
+            return np.array(scenario.lengths, dtype=np.int64)[:, None] - 1
         case "encoder_attention_mask":
             return (np.arange(encoded) < np.array(scenario.encoded)[:, None]).astype(np.int64)
     sizes = {"batch": batch, "past_sequence": past, "encoder_sequence": encoded, "rank": RANK}
-    if tensor.name.startswith(("past_key_values.", "cross_key_values.", "adapter.")):
+    if tensor.name.startswith((PAST, "cross_key_values.", "adapter.")):
         known = [sizes.get(dim) if isinstance(dim, str) else dim for dim in tensor.shape]
+        fixed = known[2] if tensor.name.startswith(PAST) and isinstance(tensor.shape[2], int) else None
+        if fixed is not None:
+            known[2] = past
         if (full := [size for size in known if size is not None]) == known:
             scale = ADAPTER_SCALE if tensor.name.startswith("adapter.") else 1.0
-            return (scale * rng.standard_normal(full)).astype(tensor.dtype)
+            values = (scale * rng.standard_normal(full)).astype(tensor.dtype)
+            return values if fixed is None else with_columns(values, fixed)
     raise ExportError(
         f'graph input "{tensor.name}" {tensor.shape} is not understood',
         expected="tokens, masks, positions, keys and values, or an adapter's matrices",
         action="export the model again; it may be a kind of model that is not supported yet",
     )
+
+
+def with_columns(past: np.ndarray, columns: int) -> np.ndarray:
+    """Keys or values (batch, heads, length, head_dim) with zeros behind them, of which no page is touched."""
+    batch, heads, length, width = past.shape
+    whole = np.zeros((batch, heads, columns, width), past.dtype)
+    whole[:, :, :length] = past
+    return whole
 
 
 def _key(name: str) -> int:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
 import onnx_ir as ir
 
 from compiler.errors import PassError
 from compiler.records import CacheShape, Exported, Tensor
+
+IN_PLACE = ("GroupQueryAttention", "TensorScatter")
 
 
 def tensors(values: Iterable[ir.Value]) -> tuple[Tensor, ...]:
@@ -20,16 +23,17 @@ def tensors(values: Iterable[ir.Value]) -> tuple[Tensor, ...]:
 
 
 def cache_shape(model: ir.Model, exported: Exported) -> CacheShape | None:
-    """The decoder's cache as this graph lays it out: GroupQueryAttention shares one buffer, all else concatenates."""
+    """The decoder's cache as this graph lays it out: where a kernel writes in place it is shared, else concatenated."""
     if exported.cache is None or exported.cache.layout == "none":
         return exported.cache
-    shared = any(node.op_type == "GroupQueryAttention" for node in model.graph)
-    cache = exported.cache
-    return CacheShape(
-        layers=cache.layers,
-        kv_heads=cache.kv_heads,
-        head_dim=cache.head_dim,
+    shared = any(node.op_type in IN_PLACE for node in model.graph)
+    past = next((value for value in model.graph.inputs if (value.name or "").startswith("past_key_values.")), None)
+    columns = past.shape[2] if past is not None and past.shape is not None else None
+    return msgspec.structs.replace(
+        exported.cache,
         layout="shared" if shared else "concatenated",
+        dtype="float16" if past is not None and past.dtype == ir.DataType.FLOAT16 else "float32",
+        capacity=columns if isinstance(columns, int) else None,
     )
 
 

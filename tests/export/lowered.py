@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from compiler.export import portable
 from compiler.export.graph_inputs import signature
 from compiler.export.trace import trace
 from compiler.optimize.lower import optimize
-from compiler.optimize.passes import PASSES
+from compiler.optimize.passes import PASSES, Pass
 from compiler.optimize.signature import tensors
 from compiler.records import CacheShape, EngineOptions, Exported, Optimized
 from compiler.tasks import TASKS
@@ -83,18 +83,23 @@ def lower(folder: Path, row: Family) -> tuple[Any, Graph, Graph]:
         cache=inputs.cache,
     )
     recipe = profile.load(PROFILE).recipe(record.kind)
-    lowered = optimize(
-        folder / "portable",
-        record,
-        [PASSES[choice.name](**choice.options) for choice in (*recipe.passes, *recipe.precisions["float32"])],
+    first = Graph(folder / "portable", record, Counter(node.op_type for node in graph.graph))
+    choices = (*recipe.passes, *recipe.precisions["float32"])
+    passes = [PASSES[choice.name](**choice.options) for choice in choices]
+    return random_model(row, attn_implementation="eager"), first, optimized(first, passes, "lowered")
+
+
+def optimized(portable: Graph, passes: Sequence[Pass], name: str) -> Graph:
+    """The portable graph after `passes`, in a folder beside it."""
+    assert isinstance(portable.record, Exported)
+    record = optimize(
+        portable.folder,
+        portable.record,
+        passes,
         profile_name=PROFILE,
         precision="float32",
-        out=folder / "lowered",
+        out=portable.folder.parent / name,
         calibration=list,
         strict=True,
     )
-    return (
-        random_model(row, attn_implementation="eager"),
-        Graph(folder / "portable", record, Counter(node.op_type for node in graph.graph)),
-        Graph(folder / "lowered", lowered, Counter(lowered.op_counts)),
-    )
+    return Graph(portable.folder.parent / name, record, Counter(record.op_counts))

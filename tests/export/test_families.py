@@ -13,7 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.export.lowered import Graph, lower
+from compiler.optimize.passes.fold_constants import FoldConstants
+from compiler.optimize.passes.last_token_logits import LastTokenLogits
+from compiler.optimize.passes.scatter_cache import ScatterCache
+from compiler.optimize.passes.split_softcap import SplitSoftcap
+from tests.export.lowered import Graph, lower, optimized
 from tests.families import CONTEXT, FAMILIES, GENERATE, VOCABULARY, Family, family
 
 ENCODERS = [row for row in FAMILIES if row.task == "feature-extraction"]
@@ -43,6 +47,13 @@ def hold_counts(row: Family, portable: Graph, lowered: Graph) -> None:
     assert sum(fused) == row.fused, lowered.operators
 
 
+def hold_fixed(row: Family, graph: Graph) -> None:
+    """A cache of fixed capacity, but where a bias counts columns (ALiBi)."""
+    growing = row.name == "bloom"
+    assert (graph.cache.layout, graph.cache.capacity) == (("concatenated", None) if growing else ("shared", CONTEXT))
+    assert graph.operators.get("TensorScatter", 0) == (0 if growing else 2 * graph.cache.layers)
+
+
 @pytest.mark.parametrize("row", ENCODERS, ids=lambda row: row.name)
 def test_an_encoder(row: Family, tmp_path: Path) -> None:
     model, *graphs = lower(tmp_path, row)
@@ -70,6 +81,8 @@ def test_an_encoder(row: Family, tmp_path: Path) -> None:
 def test_a_decoder(row: Family, tmp_path: Path) -> None:
     model, *graphs = lower(tmp_path, row)
     hold_counts(row, *graphs)
+    graphs.append(optimized(graphs[0], [FoldConstants(), LastTokenLogits(), ScatterCache(), SplitSoftcap()], "fixed"))
+    hold_fixed(row, graphs[-1])
     prompts = [1, WINDOW - STEPS // 2, WINDOW - 1, WINDOW, WINDOW + 1, CONTEXT - STEPS]
     text = tokens(len(prompts), CONTEXT)
     with torch.inference_mode():

@@ -5,9 +5,10 @@ import onnx_ir as ir
 import pytest
 
 from compiler.errors import CheckpointError, EngineError
-from compiler.optimize.guard import FLOOR, Guard
+from compiler.optimize.guard import FLOOR, Guard, Judgement
+from compiler.optimize.passes.scatter_cache import ScatterCache
 from compiler.records import Tensor
-from tests.optimize.graphs import exported, graph, random
+from tests.optimize.graphs import context, exported, graph, random
 
 TABLE = random(11, 8)
 HEAD = random(8, 8, seed=1)
@@ -131,6 +132,48 @@ def test_logits_are_compared_at_the_positions_that_a_graph_gives() -> None:
 
     assert Guard(whole, record).judge(whole, kept("logits_positions"), lossy=False).reason == ""
     assert "logits" in Guard(whole, record).judge(whole, kept("earlier"), lossy=False).reason
+
+
+def appending(table: np.ndarray) -> ir.Model:
+    """A cache that gets what a table holds for each token."""
+    model = graph(
+        """g (int64[batch, sequence] input_ids, float[batch, 1, past_sequence, 4] past, float[11, 4] table,
+        int64[1] axis) => (float[batch, 1, total_sequence, 4] present) {
+            x = Gather(table, input_ids)
+            new = Unsqueeze(x, axis)
+            present = Concat <axis = 2> (past, new)
+        }""",
+        table=table,
+        axis=np.array([1]),
+    )
+    model.graph.inputs[1].name, model.graph.outputs[0].name = "past_key_values.0.key", "present.0.key"
+    return model
+
+
+def test_of_a_cache_with_more_columns_only_those_of_real_tokens_count() -> None:
+    ids = (Tensor(name="input_ids", dtype="int64", shape=("batch", "sequence")),)
+    present = (Tensor(name="present.0.key", dtype="float32", shape=("batch", 1, "total_sequence", 4)),)
+    record = exported("decoder", inputs=ids, outputs=present)
+    grown, scattered, other = appending(random(11, 4)), appending(random(11, 4)), appending(random(11, 4, seed=1))
+    for model in (scattered, other):
+        assert ScatterCache().apply(model, context(record))
+    guard = Guard(grown, record)
+    assert "present.0.key" in guard.judge(grown, other, lossy=False).reason
+    assert guard.judge(grown, scattered, lossy=False) == Judgement(0.0)
+    assert guard.judge(scattered, scattered.clone(), lossy=False) == Judgement(0.0)
+
+
+def test_a_cache_may_become_float16_and_an_answer_may_not_become_a_whole_number() -> None:
+    model = embedding()
+    guard = Guard(model, exported())
+
+    def cast(dtype: int) -> ir.Model:
+        changed = embedding(f"w = MatMul(x, head)\n y = Cast <to = {dtype}> (w)")
+        changed.graph.outputs[0].dtype = ir.DataType(dtype)
+        return changed
+
+    assert guard.judge(model, cast(10), lossy=True).reason == ""
+    assert "int64" in guard.judge(model, cast(7), lossy=True).reason
 
 
 def test_a_model_that_gives_nan_from_the_start_is_the_checkpoints_fault() -> None:

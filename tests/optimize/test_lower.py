@@ -15,7 +15,7 @@ from compiler.optimize.files import save
 from compiler.optimize.lower import Observer, optimize
 from compiler.optimize.passes import Context, Pass
 from compiler.optimize.passes.fold_constants import FoldConstants
-from compiler.records import Optimized, PassRun
+from compiler.records import Graph, Optimized, PassRun, Tensor
 from tests.optimize.graphs import exported, graph, random
 
 HEAD = random(8, 8, seed=1)
@@ -179,3 +179,64 @@ def test_weights_lie_beside_the_model_in_one_file(tmp_path: Path) -> None:
     save(model, tmp_path / "model.onnx")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data"]
     assert (tmp_path / "model.onnx.data").stat().st_size >= 32 * 32 * 4
+
+
+@dataclass(frozen=True)
+class Look(Pass):
+    """Keeps what it was given to calibrate on."""
+
+    name: ClassVar[str] = "look"
+    seen: ClassVar[list[dict[str, np.ndarray]]] = []
+
+    def apply(self, model: ir.Model, context: Context) -> bool:
+        self.seen.extend(context.calibration())
+        return False
+
+
+def test_a_decoder_is_calibrated_on_what_its_encoder_makes_of_the_texts(tmp_path: Path) -> None:
+    cross = Tensor(name="cross_key_values.0.key", dtype="float32", shape=("batch", 1, "encoder_sequence", 4))
+    text = ("batch", "encoder_sequence")
+    asked = tuple(Tensor(name=name, dtype="int64", shape=text) for name in ("input_ids", "attention_mask"))
+    encoder = graph(
+        """g (int64[batch, encoder_sequence] input_ids, int64[batch, encoder_sequence] attention_mask,
+        float[11, 4] table, int64[1] axis) => (float[batch, 1, encoder_sequence, 4] cross) {
+            x = Gather(table, input_ids)
+            cross = Unsqueeze(x, axis)
+        }""",
+        table=random(11, 4),
+        axis=np.array([1]),
+    )
+    encoder.graph.outputs[0].name = cross.name
+    decoder = graph(
+        """g (int64[batch, sequence] input_ids, float[batch, 1, encoder_sequence, 4] cross, float[11, 4] table)
+        => (float[batch, sequence, 4] y) {
+            sum = ReduceSum <keepdims = 0> (cross)
+            x = Gather(table, input_ids)
+            y = Add(x, sum)
+        }""",
+        table=random(11, 4),
+    )
+    decoder.graph.inputs[1].name = cross.name
+    save(encoder, tmp_path / "encoder.onnx")
+    save(decoder, tmp_path / "model.onnx")
+    record = exported(
+        "encoder-decoder",
+        inputs=(Tensor(name="input_ids", dtype="int64", shape=("batch", "sequence")), cross),
+        encoder=Graph(model="encoder.onnx", inputs=asked, outputs=(cross,)),
+    )
+    ids = np.array([[1, 2, 3], [4, 5, 0]])
+    feed = {"input_ids": ids, "attention_mask": (ids > 0).astype(np.int64)}
+    Look.seen.clear()
+    optimize(
+        tmp_path,
+        record,
+        [Look()],
+        profile_name="p",
+        precision="float32",
+        out=tmp_path / "out",
+        calibration=lambda: [feed],
+    )
+    first, second = Look.seen
+    assert cross.name not in first
+    np.testing.assert_array_equal(second[cross.name], random(11, 4)[ids][:, None])
+    np.testing.assert_array_equal(second["encoder_attention_mask"], feed["attention_mask"])

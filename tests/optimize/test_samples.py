@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from compiler.errors import ExportError
-from compiler.optimize.samples import sample_feeds
+from compiler.optimize.samples import real_tokens, sample_feeds
 from compiler.records import Tensor
 from tests.optimize.graphs import exported
 
@@ -39,6 +39,24 @@ def test_shared_inputs_are_equal_whatever_else_a_graph_takes() -> None:
     for left, right in zip(few, many, strict=True):
         np.testing.assert_array_equal(left["input_ids"], right["input_ids"])
         np.testing.assert_array_equal(left["past_key_values.0.key"], right["past_key_values.0.key"])
+
+
+def test_a_past_of_fixed_size_holds_the_same_tokens_and_zeros_behind_them() -> None:
+    fixed = Tensor(name=PAST.name, dtype="float16", shape=("batch", 1, 32, 4))
+    growing, held = (sample_feeds([IDS, past], exported("decoder"), seed=3) for past in (PAST, fixed))
+    for left, right in zip(growing, held, strict=True):
+        before, after = left[PAST.name], right[PAST.name]
+        assert after.shape == (len(before), 1, 32, 4)
+        np.testing.assert_array_equal(after[:, :, : before.shape[2]], before.astype(np.float16))
+        assert not after[:, :, before.shape[2] :].any()
+
+
+def test_real_tokens_are_counted_by_the_dims_that_name_them() -> None:
+    feeds = sample_feeds([IDS, MASK], exported("decoder"), seed=0)
+    for feed, real in zip(feeds, real_tokens(exported("decoder")), strict=True):
+        np.testing.assert_array_equal(real["total_sequence"], feed["attention_mask"].astype(bool))
+        assert real["sequence"].shape == feed["input_ids"].shape
+        assert (np.diff(real["sequence"].astype(int), axis=1) <= 0).all(), "padded on the right"
 
 
 def test_an_input_without_known_meaning_is_an_error_that_names_it() -> None:

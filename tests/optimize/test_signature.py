@@ -32,5 +32,20 @@ def test_the_cache_is_shared_where_the_kernel_writes_in_place(text: str, layout:
     assert cache.layout == layout
 
 
+SCATTERED = """g (float16[batch, 1, 32, 8] past, float16[batch, 1, sequence, 8] new, int64[batch] at) =>
+    (float16[batch, 1, 32, 8] present) { present = TensorScatter <axis = -2> (past, new, at) }"""
+
+
+def test_a_cache_of_fixed_size_says_so_and_what_it_holds() -> None:
+    model = graph(SCATTERED)
+    model.graph.inputs[0].name = "past_key_values.0.key"
+    cache = cache_shape(model, exported("decoder"))
+    assert cache is not None
+    assert (cache.layout, cache.capacity, cache.dtype) == ("shared", 32, "float16")
+    plain = cache_shape(graph(PLAIN), exported("decoder"))
+    assert plain is not None
+    assert (plain.capacity, plain.dtype) == (None, "float32")
+
+
 def test_an_encoder_has_no_cache() -> None:
     assert cache_shape(graph(PLAIN), exported()) is None

@@ -14,10 +14,14 @@ from compiler.optimize.passes.fuse_silu import FuseSilu
 from compiler.optimize.passes.fuse_skip_norm import FuseSkipNorm
 from compiler.optimize.passes.fuse_transpose import FuseTranspose
 from compiler.optimize.passes.last_token_logits import LastTokenLogits
+from compiler.optimize.passes.mixed_precision import MixedPrecision
 from compiler.optimize.passes.pack_projections import PackProjections
+from compiler.optimize.passes.scatter_cache import ScatterCache
+from compiler.optimize.passes.split_softcap import SplitSoftcap
 from compiler.optimize.quantize.dynamic import QuantizeDynamic
 from compiler.optimize.quantize.static import QuantizeStatic
 from compiler.optimize.quantize.weights import QuantizeWeights
+from compiler.optimize.quantize.weights_dq import QuantizeWeightsDq
 
 __all__ = ["PASSES", "Context", "Feeds", "Pass"]
 
@@ -31,7 +35,11 @@ PASSES: dict[str, type[Pass]] = {
     "fuse-silu": FuseSilu,
     "fuse-transpose": FuseTranspose,
     "last-token-logits": LastTokenLogits,
+    "scatter-cache": ScatterCache,
+    "split-softcap": SplitSoftcap,
     "quantize-dynamic": QuantizeDynamic,
     "quantize-static": QuantizeStatic,
     "quantize-weights": QuantizeWeights,
+    "quantize-weights-dq": QuantizeWeightsDq,
+    "mixed-precision": MixedPrecision,
 }

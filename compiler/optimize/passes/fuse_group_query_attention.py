@@ -15,10 +15,9 @@ import onnx_ir as ir
 from compiler.optimize.evaluate import evaluate, inputs_of
 from compiler.optimize.passes.base import Context, Pass
 from compiler.optimize.passes.graph import MICROSOFT, dims, initializer, metadata, producer, remove_dead, replace
+from compiler.optimize.passes.visibility import MASK, POSITIONS, rule
 
-MASK = "attention_mask"
 SWAP = [0, 2, 1, 3]
-POSITIONS = "position_ids"
 ROTARY_MULTIPLE = 16  # the kernel rotates heads, and parts of heads, of such sizes only
 
 
@@ -48,7 +47,8 @@ class FuseGroupQueryAttention(Pass):
 
     def apply(self, model: ir.Model, context: Context) -> bool:
         matches = [match for node in list(model.graph) if (match := _match(node))]
-        if not matches or context.exported.cache is None:
+        padded = any(value.name == MASK for value in model.graph.inputs)
+        if not matches or not padded or context.exported.cache is None:
             return False
         windows: dict[int, int | None] = {}
         tables: dict[tuple[int, int], Rotary | None] = {}
@@ -136,44 +136,9 @@ def _only_use(value: ir.Value, op_type: str) -> ir.Node | None:
 
 
 def _window(model: ir.Model, mask: ir.Value, context: Context) -> int | None:
-    """What the mask computes: -1 causal, n causal within the last n keys, None anything else.
-
-    Recognised by value: its subgraph is run on prompts and continuations with padding, and compared.
-    """
-    limit = context.exported.context_length
-    row = _mask_of(model, mask, context, past=limit - 1, lengths=[limit], sequence=1)
-    if row is None:
-        return None
-    seen = int(np.count_nonzero(row))
-    window = -1 if seen == limit else seen
-    beyond = min(window + 2, limit - 3) if window > 0 else 6
-    for past, sequence, lengths in ((0, 7, [7, 4]), (5, 3, [8, 8]), (beyond, 2, [beyond + 2])):
-        found = _mask_of(model, mask, context, past=past, lengths=lengths, sequence=sequence)
-        columns, rows = np.arange(past + sequence), np.arange(past, past + sequence)[:, None]
-        visible = columns <= rows
-        if window > 0:
-            visible &= columns > rows - window
-        expected = visible[None, None] & (columns < np.array(lengths)[:, None])[:, None, None, :]
-        if found is None or not np.array_equal(np.broadcast_to(found, expected.shape), expected):
-            return None
-    return window
-
-
-def _mask_of(
-    model: ir.Model, mask: ir.Value, context: Context, *, past: int, lengths: list[int], sequence: int
-) -> np.ndarray | None:
-    batch, total = len(lengths), past + sequence
-    cache = context.exported.cache
-    assert cache is not None
-    feeds = {
-        "input_ids": np.ones((batch, sequence), np.int64),
-        MASK: (np.arange(total) < np.array(lengths)[:, None]).astype(np.int64),
-        POSITIONS: np.broadcast_to(np.arange(past, total), (batch, sequence)).astype(np.int64),
-    }
-    for name in inputs_of([mask]) - feeds.keys():
-        feeds[name] = np.zeros((batch, cache.kv_heads, past, cache.head_dim), np.float32)
-    found = evaluate(model, [mask], feeds)[0]
-    return found if found.dtype == np.bool_ else None
+    """What the mask computes: -1 causal, n causal within the last n keys, None anything else."""
+    found = rule(model, mask, context)
+    return None if found is None or found.added else found.window or -1
 
 
 def _tabulate(model: ir.Model, rotary: Rotary, context: Context, index: int) -> Rotary | None:

@@ -8,7 +8,7 @@ import onnxruntime as ort
 
 from compiler.optimize.passes.base import Context
 from compiler.optimize.passes.last_token_logits import INPUT, LastTokenLogits
-from tests.optimize.passes.test_fuse_group_query_attention import EXPORTED
+from tests.optimize.cached import EXPORTED
 
 MODEL = """
 <ir_version: 10, opset_import: ["" : 23]>
