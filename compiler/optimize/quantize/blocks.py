@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SHRINK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.72)
+EMPTY = np.float32(2.0**-14)  # the scale of a block of zeros: any would do, but a large one coarsens scales of scales
 CHUNK = 1 << 18  # elements searched at a time: what stays in a core's cache
 
 
@@ -29,6 +30,25 @@ class Layout:
     @property
     def middle(self) -> int:
         return int(2 ** (self.bits - 1))
+
+    @property
+    def shrinks(self) -> tuple[float, ...]:
+        """Parts of a block's range that `fit` tries to spread the codes over."""
+        return SHRINK if self.bits == 4 else (1.0,)
+
+    def spread(self, extreme: np.ndarray, shrink: float) -> np.ndarray:
+        """The scale that brings `extreme`, the value furthest from zero, to the outermost code of a symmetric grid."""
+        scale: np.ndarray = extreme * np.float32(-shrink / self.middle)
+        return scale
+
+    def nearest(self, steps: np.ndarray, zeros: np.ndarray) -> np.ndarray:
+        """The codes, as float32, of values that are given in multiples of their scale."""
+        codes: np.ndarray = np.clip(np.rint(steps) + zeros, 0, self.top)
+        return codes
+
+    def storable(self, scales: np.ndarray) -> np.ndarray:
+        """The nearest scales that can be stored."""
+        return scales
 
 
 def fine_layout(rows: int) -> Layout:
@@ -84,7 +104,7 @@ def fit(weight: np.ndarray, layout: Layout, importance: np.ndarray | None = None
         for start in range(0, rows.shape[1], width):
             part = slice(start, start + width)
             scales[block, part], zeros[block, part] = _fit_block(rows[:, part], row_weights, layout)
-    return scales, zeros
+    return layout.storable(scales), zeros
 
 
 def _fit_block(values: np.ndarray, weights: np.ndarray, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
@@ -93,16 +113,16 @@ def _fit_block(values: np.ndarray, weights: np.ndarray, layout: Layout) -> tuple
     least = np.full(values.shape[1], np.inf, np.float32)
     best = np.ones(values.shape[1], np.float32)
     best_zero = np.zeros(values.shape[1], np.float32)
-    for shrink in SHRINK if layout.bits == 4 else (1.0,):
+    for shrink in layout.shrinks:
         if layout.symmetric:
             extreme = np.where(-low >= high, low, high)
-            scale = extreme * np.float32(-shrink / layout.middle)
+            scale = layout.spread(extreme, shrink)
             zero = np.full_like(scale, layout.middle)
         else:
             scale = (high - low) * np.float32(shrink / layout.top)
             zero = np.clip(np.rint(-low * shrink / np.where(scale == 0, 1, scale)), 0, layout.top)
-        scale = np.where(scale == 0, np.float32(1), scale)
-        steps = np.clip(np.rint(values / scale), -zero, layout.top - zero)
+        scale = np.where(scale == 0, EMPTY, scale)
+        steps = layout.nearest(values / scale, zero) - zero
         weighted = steps * weights
         power = (weighted * steps).sum(0)
         solved = np.where(power > 0, (weighted * values).sum(0) / np.where(power > 0, power, 1), scale)
@@ -117,7 +137,7 @@ def _fit_block(values: np.ndarray, weights: np.ndarray, layout: Layout) -> tuple
 def round_nearest(weight: np.ndarray, scales: np.ndarray, zeros: np.ndarray, layout: Layout) -> Blocks:
     """Every value to the nearest code."""
     values = cut(weight, layout.block_size)
-    codes = np.clip(np.rint(values / scales[:, None]) + zeros[:, None], 0, layout.top).astype(np.uint8)
+    codes = layout.nearest(values / scales[:, None], zeros[:, None]).astype(np.uint8)
     return Blocks(layout, len(weight), codes.reshape(-1, weight.shape[1]), scales, zeros)
 
 
@@ -147,7 +167,7 @@ def round_compensated(
         for row in range(start, stop):
             block = order[row] // layout.block_size
             scale, zero = scales[block], zeros[block]
-            code = np.clip(np.rint(rest[row] / scale) + zero, 0, layout.top)
+            code = layout.nearest(rest[row] / scale, zero)
             codes[order[row]] = code
             error = (rest[row] - (code - zero) * scale) / spread[row, row]
             errors[row - start] = error

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from compiler.optimize.passes.base import Context, Pass
 from compiler.optimize.passes.graph import MICROSOFT, metadata, replace
-from compiler.optimize.quantize.integers import IntegerWeights
+from compiler.optimize.quantize.eight_bits import INT8, INT8_REDUCED, Weights
 from compiler.optimize.quantize.products import products
 
 
@@ -33,7 +33,7 @@ class QuantizeDynamic(Pass):
     def apply(self, model: ir.Model, context: Context) -> bool:
         found = products(model)
         readers = Counter(product.source.name for product in found)
-        weights = IntegerWeights(model, self.per_channel, self.reduce_range)
+        weights = Weights(model, INT8_REDUCED if self.reduce_range else INT8, self.per_channel)
         quantized: dict[str | None, tuple[ir.Value, ...]] = {}
         for product in found:
             source, info = product.source, metadata(product.node)

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from compiler.optimize.passes.graph import attribute, constant, dims, input_at, producer, split_bias, used_once
+from compiler.optimize.passes.graph import (
+    attribute,
+    constant,
+    dims,
+    input_at,
+    metadata,
+    producer,
+    split_bias,
+    used_once,
+)
 
 SMALLEST = 16  # a weight with fewer rows or columns than this gains nothing
 
@@ -52,6 +61,14 @@ class Product:
         if stored is None:
             raise ValueError(f"{self.name} is not constant")
         return stored.T if self.transposed else stored
+
+    def multiply(self, source: ir.Value, weight: ir.Value) -> list[ir.Node]:
+        """Nodes that multiply `source` by a weight (K, N) instead and add the bias; the last one gives the result."""
+        info = metadata(self.node)
+        made = [ir.node("MatMul", [source, weight], metadata_props=info)]
+        if self.bias is not None:
+            made.append(ir.node("Add", [made[-1].outputs[0], self.bias], metadata_props=info))
+        return made
 
 
 def products(model: ir.Model) -> list[Product]:

@@ -1,86 +1,133 @@
-"""quantize-static: int8 matrix products whose activation scales are fixed by calibration (Q/DQ form)."""
+"""quantize-static: 8-bit matrix products whose activation scales are fixed by calibration (Q/DQ form)."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import onnx_ir as ir
 
 from compiler.errors import PassError
-from compiler.optimize.passes.base import Context, Pass
+from compiler.optimize.passes.base import Context, Feeds, Pass
 from compiler.optimize.passes.graph import initializer, metadata, replace
-from compiler.optimize.quantize.integers import IntegerWeights
+from compiler.optimize.quantize.eight_bits import FLOAT8, INT8, INT8_HALF, INT8_REDUCED, Format, Weights
 from compiler.optimize.quantize.observe import observe
 from compiler.optimize.quantize.products import Product, products
 from compiler.optimize.quantize.ranges import METHODS, Histogram, Method, choose
+from compiler.optimize.quantize.smoothing import channels, smooth
+
+SYMMETRIC: dict[str, Format] = {"int8": INT8_HALF, "float8": FLOAT8}
 
 
 @dataclass(frozen=True)
 class QuantizeStatic(Pass):
-    """Q/DQ pairs around the inputs of every product with a constant weight; engines fuse them to int8 kernels.
+    """Q/DQ pairs around the inputs of every product with a constant weight; engines fuse them to 8-bit kernels.
 
-    Activations get one asymmetric uint8 range a tensor, weights symmetric int8. Everything between the products
-    (attention, softmax, norms) stays float32.
+    An activation has one scale, which all products that read it share. Everything between the products (attention,
+    softmax, norms, biases) stays as it was.
 
     Attributes:
+        format: of the activations. "uint8" is an asymmetric range, with symmetric int8 weights: what CPUs multiply.
+            "int8" and "float8" (E4M3) are symmetric, and the weights' format as well: what GPUs multiply.
         method: how the range is chosen: "minmax", "percentile" or "entropy".
+        smooth: make an activation's channels more alike first, at the expense of the weights that read it, as far as
+            that lowers the error to be expected of int8.
+        head: whether the product that gives the model's answer is quantized as well.
         per_channel: a scale for every column of a weight instead of one for all.
-        reduce_range: weights in 7 bits, for x86 without VNNI, whose int8 products saturate at 16 bits.
+        reduce_range: weights of "uint8" activations in 7 bits, for x86 without VNNI, whose int8 products saturate at
+            16 bits.
     """
 
     name: ClassVar[str] = "quantize-static"
     lossy: ClassVar[bool] = True
+    format: Literal["uint8", "int8", "float8"] = "uint8"
     method: Method = "minmax"
+    smooth: bool = False
+    head: bool = True
     per_channel: bool = True
     reduce_range: bool = False
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        return (self.format,) if self.format in SYMMETRIC else ()
 
     def apply(self, model: ir.Model, context: Context) -> bool:
         if self.method not in METHODS:
             raise PassError(
                 f'calibration method "{self.method}" is unknown', expected=", ".join(METHODS), action="choose one"
             )
-        found = products(model)
-        if not found:
+        readers: dict[str, list[Product]] = defaultdict(list)
+        for product in products(model):
+            if self.head or not product.result.is_graph_output():
+                readers[product.source.name or ""].append(product)
+        if not readers:
             return False
+        feeds = context.calibration()
+        smoothed = self._smoothed(model, readers, feeds) if self.smooth else {}
         histograms: dict[str, Histogram] = defaultdict(Histogram)
-        names = list(dict.fromkeys(product.source.name or "" for product in found))
-        for arrays in observe(model, names, context.calibration()):
+        for arrays in observe(model, list(readers), feeds):
             for name, array in arrays.items():
-                histograms[name].add(array)
-        weights = IntegerWeights(model, self.per_channel, self.reduce_range)
-        sources: dict[str, ir.Value] = {}
-        for product in found:
-            name = product.source.name or ""
-            made: list[ir.Node] = []
-            if name not in sources:
-                made += _round_trip(model, product, *choose(histograms[name], self.method))
-                sources[name] = made[-1].outputs[0]
-            made += self._multiply(product, sources[name], weights)
-            replace(product.node, made, [product.result], made[-1].outputs)
+                histograms[name].add(array * smoothed[name] if name in smoothed else array)
+        numbers = SYMMETRIC.get(self.format) or (INT8_REDUCED if self.reduce_range else INT8)
+        weights = Weights(model, numbers, self.per_channel)
+        for name, siblings in readers.items():
+            grid = self._grid(*choose(histograms[name], self.method))
+            _quantize(model, siblings, weights, grid, smoothed.get(name))
         return True
 
-    def _multiply(self, product: Product, source: ir.Value, weights: IntegerWeights) -> list[ir.Node]:
-        info = metadata(product.node)
-        weight = weights.of(product)
-        axis = {"axis": 1} if self.per_channel else {}
-        restored = ir.node("DequantizeLinear", [weight.codes, weight.scale], axis, metadata_props=info)
-        made = [restored, ir.node("MatMul", [source, restored.outputs[0]], metadata_props=info)]
-        if product.bias is not None:
-            made.append(ir.node("Add", [made[-1].outputs[0], product.bias], metadata_props=info))
-        return made
+    def _smoothed(
+        self, model: ir.Model, readers: dict[str, list[Product]], feeds: Sequence[Feeds]
+    ) -> dict[str, np.ndarray]:
+        """What the channels of activations are multiplied by, (K,), where that helps."""
+        seen = channels(observe(model, list(readers), feeds))
+        found = {name: smooth(seen[name], [each.array() for each in siblings]) for name, siblings in readers.items()}
+        return {name: factors for name, factors in found.items() if factors is not None}
+
+    def _grid(self, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+        """Scale and zero point for values in `low` .. `high`."""
+        if symmetric := SYMMETRIC.get(self.format):
+            return symmetric.scale(np.array(max(-low, high))), np.zeros((), symmetric.dtype)
+        width = (high - low) / 255 or 1.0
+        return np.array(width, np.float32), np.array(np.rint(-low / width), np.uint8)
 
 
-def _round_trip(model: ir.Model, product: Product, low: float, high: float) -> list[ir.Node]:
-    """QuantizeLinear and DequantizeLinear of the product's source over `low` .. `high` in uint8."""
-    span = (high - low) / 255 or 1.0
-    name = product.source.name or ""
-    scale = initializer(model, f"{name}.scale", np.array(span, np.float32))
-    zero = initializer(model, f"{name}.zero", np.array(np.rint(-low / span), np.uint8))
-    info = metadata(product.node)
-    down = ir.node("QuantizeLinear", [product.source, scale, zero], metadata_props=info)
-    up = ir.node("DequantizeLinear", [down.outputs[0], scale, zero], metadata_props=info)
-    up.outputs[0].type, up.outputs[0].shape = product.source.type, product.source.shape
-    return [down, up]
+def _quantize(
+    model: ir.Model,
+    siblings: Sequence[Product],
+    weights: Weights,
+    grid: tuple[np.ndarray, np.ndarray],
+    factors: np.ndarray | None,
+) -> None:
+    """Rewrite the products of one source, which share its Q/DQ pair.
+
+    Args:
+        grid: the source's scale and zero point.
+        factors: what its channels are multiplied by, (K,).
+    """
+    source = siblings[0].source
+    name, info = source.name or "", metadata(siblings[0].node)
+    made: list[ir.Node] = []
+    value = source
+    if factors is not None:
+        made.append(ir.node("Mul", [value, initializer(model, f"{name}.factors", factors)], metadata_props=info))
+        value = made[-1].outputs[0]
+    parameters = [
+        initializer(model, f"{name}.{part}", array) for part, array in zip(("scale", "zero"), grid, strict=True)
+    ]
+    for op_type in ("QuantizeLinear", "DequantizeLinear"):
+        made.append(ir.node(op_type, [value, *parameters], metadata_props=info))
+        value = made[-1].outputs[0]
+    value.type, value.shape = source.type, source.shape
+    for product in siblings:
+        weight = (
+            weights.of(product)
+            if factors is None
+            else weights.quantize(product.name, product.array() / factors[:, None])
+        )
+        made.append(weights.restore(weight, metadata(product.node)))
+        made += product.multiply(value, made[-1].outputs[0])
+        replace(product.node, made, [product.result], made[-1].outputs)
+        made = []

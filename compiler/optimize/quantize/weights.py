@@ -12,7 +12,7 @@ import onnx_ir as ir
 from compiler.optimize.passes.base import Context, Pass
 from compiler.optimize.passes.graph import attribute, constant, dims, metadata, nodes, replace
 from compiler.optimize.quantize.blocks import Blocks, Layout, fine_layout
-from compiler.optimize.quantize.mixed import nearest, quantize_mixed
+from compiler.optimize.quantize.mixed import distinct, in_blocks, nearest, split
 from compiler.optimize.quantize.packed import PackedWeight
 from compiler.optimize.quantize.products import SMALLEST, Product, products
 
@@ -74,12 +74,11 @@ class QuantizeWeights(Pass):
 
     def _quantize(self, model: ir.Model, body: Sequence[Product], context: Context) -> Iterator[tuple[Product, Blocks]]:
         """Every distinct weight of `body`, quantized."""
-        distinct = list({product.key: product for product in reversed(body)}.values())[::-1]
-        if self.bits == 8:
-            return ((product, self._nearest(product.array(), 8)) for product in distinct)
-        feeds = context.calibration() if self.rounding == "compensated" else None
-        coarse = Layout(4, self.block_size, self.symmetric)
-        return quantize_mixed(model, distinct, coarse=coarse, fine_share=self.int8_share, feeds=feeds)
+        weights = distinct(body)
+        fine, coarse = (weights, []) if self.bits == 8 else split(weights, self.int8_share)
+        yield from ((product, self._nearest(product.array(), 8)) for product in fine)
+        feeds = context.calibration() if coarse and self.rounding == "compensated" else None
+        yield from in_blocks(model, coarse, Layout(4, self.block_size, self.symmetric), feeds)
 
     def _nearest(self, weight: np.ndarray, bits: int) -> Blocks:
         return nearest(weight, self._layout(bits, len(weight)))
