@@ -13,7 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from compiler.records import Machine
+from compiler import driver
+from compiler.records import Gpu, Machine
 
 # Features that choose a kernel. Linux's words for them; a profile's `requires.features` uses the same.
 FEATURES: tuple[str, ...] = (
@@ -55,7 +56,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def detect() -> Machine:
-    """The facts about this machine, read from the system in a few milliseconds."""
+    """The facts about this machine, read from the system in a few milliseconds; GPUs are asked for once a process."""
     cpu, features = _darwin_cpu() if platform.system() == "Darwin" else _linux_cpu()
     logical = _logical_cores()
     return Machine(
@@ -67,6 +68,7 @@ def detect() -> Machine:
         memory_bytes=_memory_bytes(),
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
+        gpus=tuple(Gpu(**device._asdict()) for device in driver.devices()),
     )
 
 
