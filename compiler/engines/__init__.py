@@ -150,6 +150,9 @@ class Engine(Protocol):
 
 ENGINES: dict[str, str] = {
     "onnxruntime-cpu": "compiler.engines.onnxruntime_cpu",
+    "onnxruntime-cuda": "compiler.engines.onnxruntime_cuda",
+    "onnxruntime-tensorrt": "compiler.engines.onnxruntime_tensorrt",
+    "tensorrt": "compiler.engines.tensorrt",
 }
 
 

@@ -1,6 +1,7 @@
 """ONNX Runtime on the CPU.
 
-The model file is ONNX itself: the engine optimizes it further whenever it is opened, for the CPU it finds.
+The model file is ONNX itself: the engine optimizes it further whenever it is opened, for the CPU it finds. The modules
+here serve the other ONNX Runtime engines too, which differ in their `Provider`.
 """
 
 from __future__ import annotations

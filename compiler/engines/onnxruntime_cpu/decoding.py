@@ -1,18 +1,24 @@
-"""Generation with the key/value cache in ONNX Runtime's memory.
+"""Generation with the key/value cache in the memory that ONNX Runtime works in.
 
 A step binds only what changes. Both layouts of `CacheShape` give the same answers; "shared" writes new keys and
-values in place, "concatenated" copies the whole cache every step.
+values in place, "concatenated" copies the whole cache every step. On a GPU caches and constants stay there; logits come
+to the host, and so do, once, a cache's rows where `select` or `truncate` changes them: beams pay for that, rows that
+only go on do not.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from onnxruntime import OrtValue
 
 from compiler.engines import Feeds
+from compiler.engines.onnxruntime_cpu.buffers import Buffer
+from compiler.engines.onnxruntime_cpu.native import DTYPES, explained
+from compiler.engines.onnxruntime_cpu.provider import CPU, Provider
+from compiler.engines.onnxruntime_cpu.recording import NOT_RECORDED, Recording
 from compiler.errors import ContextError, EngineError, InputError
 from compiler.records import CacheShape
 
@@ -22,16 +28,20 @@ LOGITS = "logits"
 class _Decoding(ABC):
     """What both layouts share: the step, with the feeds left to them."""
 
-    def __init__(self, native: Any, cache: CacheShape, batch: int, capacity: int, constants: Feeds) -> None:
+    def __init__(
+        self, native: Any, provider: Provider, cache: CacheShape, batch: int, capacity: int, *, constants: Feeds
+    ) -> None:
         self.capacity = capacity
         self._native = native
+        self._provider = provider
         self._cache = cache
         self._batch = batch
         self._lengths = np.zeros(batch, np.int64)
         self._inputs = {each.name for each in native.get_inputs()}
         self._binding = native.io_binding()
-        self._bound: dict[str, np.ndarray] = {}
-        self._vocabulary = _vocabulary(native)
+        self._bound: dict[str, Buffer] = {}
+        self._recording: Recording | None = None
+        self._vocabulary, self._logits_dtype = _vocabulary(native)
         by_row = {each.name for each in native.get_inputs() if each.shape and each.shape[0] == "batch"}
         self._by_row = {name: array for name, array in constants.items() if name in by_row}
         self._origin = np.arange(batch)  # the row of these that belongs to each row
@@ -61,9 +71,10 @@ class _Decoding(ABC):
         selects = "logits_positions" in self._inputs
         if selects:
             self._bind("logits_positions", last[:, None])
-        logits = self._logits(1 if selects else sequence)
-        self._run()
+        output = self._logits(1 if selects else sequence)
+        self._run(sequence)
         self._lengths = np.array(lengths, np.int64)
+        logits = output.read().astype(np.float32, copy=False)
         return logits[:, 0] if selects else logits[np.arange(self._batch), last]
 
     def select(self, rows: np.ndarray) -> None:
@@ -97,11 +108,6 @@ class _Decoding(ABC):
     def _truncate(self, length: int) -> None:
         """Cut the cache of a single row."""
 
-    def _fix(self, name: str, array: np.ndarray) -> None:
-        """Give an input values that stay."""
-        self._bound[name] = np.ascontiguousarray(array)
-        self._binding.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(self._bound[name]))
-
     def _begin(self, sequence: int, new: np.ndarray) -> np.ndarray:
         """The column, of `sequence` new ones, that each row's `new` tokens begin at."""
         return np.zeros_like(new)
@@ -110,55 +116,85 @@ class _Decoding(ABC):
     def _mask(self, sequence: int, lengths: np.ndarray) -> np.ndarray:
         """The attention mask (batch, columns) int64 of this step."""
 
-    def _run(self) -> None:
-        from compiler.engines.onnxruntime_cpu.session import NATIVE_ERRORS
+    def _run(self, sequence: int) -> None:
+        """One call with what is bound, for `sequence` new tokens a row."""
+        options = self._recording.options if self._recording is not None else NOT_RECORDED
+        with explained("failed while generating"):
+            self._native.run_with_iobinding(self._binding, options)
 
-        try:
-            self._native.run_with_iobinding(self._binding)
-        except NATIVE_ERRORS as error:
-            raise EngineError("ONNX Runtime failed while generating", found=str(error).strip()) from error
+    def _fix(self, name: str, array: np.ndarray) -> None:
+        """Give an input values that stay."""
+        self._bind_input(name, Buffer.holding(array, self._provider))
 
     def _bind(self, name: str, array: np.ndarray) -> None:
-        """Give an input the values of `array`; memory of the same shape is kept, so that nothing is bound anew."""
-        bound = self._bound.get(name)
-        if bound is not None and bound.shape == array.shape:
-            np.copyto(bound, array)
+        """Give an input the values of `array`; memory of the same shape is kept."""
+        buffer = self._bound.get(name)
+        if buffer is None or buffer.shape != array.shape:
+            self._fix(name, np.array(array, np.int64, order="C"))
             return
-        self._fix(name, np.array(array, np.int64, order="C"))
+        buffer.write(array)
+        if not self._provider.on_host:  # an input that is read on the CPU was copied as it was bound
+            self._bind_input(name, buffer)
 
-    def _logits(self, kept: int) -> np.ndarray:
-        """The bound output (batch, kept, vocabulary) float32."""
+    def _bind_input(self, name: str, buffer: Buffer) -> None:
+        if self._bound.get(name) is not buffer:
+            self._recording = None  # it would replay with the memory from before
+        self._bound[name] = buffer
+        self._binding.bind_ortvalue_input(name, buffer.value)
+
+    def _bind_output(self, name: str, buffer: Buffer) -> None:
+        self._recording = None
+        self._binding.bind_ortvalue_output(name, buffer.value)
+
+    def _logits(self, kept: int) -> Buffer:
+        """The bound output (batch, kept, vocabulary): on the host, or where a recorded call can write it."""
         shape = (self._batch, kept, self._vocabulary)
-        if LOGITS not in self._bound or self._bound[LOGITS].shape != shape:
-            self._bound[LOGITS] = np.empty(shape, np.float32)
-            self._binding.bind_ortvalue_output(LOGITS, OrtValue.ortvalue_from_numpy(self._bound[LOGITS]))
-        return self._bound[LOGITS]
+        buffer = self._bound.get(LOGITS)
+        if buffer is None or buffer.shape != shape:
+            where = self._provider if self._provider.cuda_graph else CPU
+            self._bound[LOGITS] = buffer = Buffer(shape, self._logits_dtype, where)
+            self._bind_output(LOGITS, buffer)
+        return buffer
 
 
 class SharedDecoding(_Decoding):
-    """One buffer per layer, key and value, of (batch, kv_heads, capacity, head_dim), written in place."""
+    """One buffer per layer, key and value, of (batch, kv_heads, columns, head_dim), written in place.
 
-    def __init__(self, native: Any, cache: CacheShape, batch: int, capacity: int, constants: Feeds) -> None:
-        super().__init__(native, cache, batch, capacity, constants)
-        shape = (batch, cache.kv_heads, capacity, cache.head_dim)
+    `columns` is the capacity, or what the graph fixes; then the capacity may be less.
+    """
+
+    def __init__(
+        self, native: Any, provider: Provider, cache: CacheShape, batch: int, capacity: int, *, constants: Feeds
+    ) -> None:
+        super().__init__(native, provider, cache, batch, capacity, constants=constants)
+        self._columns = cache.capacity or capacity
+        if capacity > self._columns:
+            raise ContextError(
+                "the cache is too small", found=f"{capacity} tokens", expected=f"at most {cache.capacity}"
+            )
         for past, present in _cache_names(cache):
-            self._share(past, present, np.zeros(shape, np.float32))
+            self._share(past, present, self._zeros(batch))
+
+    def _zeros(self, batch: int) -> np.ndarray:
+        """Never uninitialized memory: a weight of 0 does not hide a value that is not a number."""
+        return np.zeros((batch, self._cache.kv_heads, self._columns, self._cache.head_dim), self._cache.dtype)
 
     def _share(self, past: str, present: str, array: np.ndarray) -> None:
-        self._bound[past] = array
-        buffer = OrtValue.ortvalue_from_numpy(array)
-        self._binding.bind_ortvalue_input(past, buffer)
-        self._binding.bind_ortvalue_output(present, buffer)
+        buffer = Buffer.holding(array, self._provider)
+        self._bind_input(past, buffer)
+        self._bind_output(present, buffer)
 
     def _select(self, rows: np.ndarray) -> None:
         used = int(self._lengths.max())
         moved = np.flatnonzero(rows != np.arange(len(rows)))
         for past, present in _cache_names(self._cache):
-            old = self._bound[past]
+            buffer = self._bound[past]
+            old = buffer.read()
             if len(rows) == self._batch:
                 old[moved, :, :used] = old[rows[moved], :, :used]
+                buffer.write(old)
             else:
-                new = np.zeros((len(rows), *old.shape[1:]), np.float32)
+                new = self._zeros(len(rows))
                 new[:, :, :used] = old[rows, :, :used]
                 self._share(past, present, new)
 
@@ -166,9 +202,19 @@ class SharedDecoding(_Decoding):
         pass  # what lies behind a row's length is never read
 
     def _mask(self, sequence: int, lengths: np.ndarray) -> np.ndarray:
-        prompt = not self._lengths.any()
-        width = sequence if prompt else int(lengths.max())
+        if not self._lengths.any():
+            width = sequence
+        else:
+            width = self._columns if self._provider.cuda_graph else int(lengths.max())
         return (np.arange(width) < lengths[:, None]).astype(np.int64)
+
+    def _run(self, sequence: int) -> None:
+        """Steps of one token are recorded: nothing in them changes but values."""
+        if not self._provider.cuda_graph or sequence > 1 or not self._lengths.any():
+            self._recording = None
+        elif self._recording is None:
+            self._recording = Recording(self._native)
+        super()._run(sequence)
 
 
 class ConcatenatedDecoding(_Decoding):
@@ -177,22 +223,31 @@ class ConcatenatedDecoding(_Decoding):
     It lies before a row's tokens, never among them: a sliding window counts columns.
     """
 
-    def __init__(self, native: Any, cache: CacheShape, batch: int, capacity: int, constants: Feeds) -> None:
-        super().__init__(native, cache, batch, capacity, constants)
+    def __init__(
+        self, native: Any, provider: Provider, cache: CacheShape, batch: int, capacity: int, *, constants: Feeds
+    ) -> None:
+        super().__init__(native, provider, cache, batch, capacity, constants=constants)
         self._real = np.zeros((batch, 0), np.int64)
         self._present = {names: self._allocate(0) for names in _cache_names(cache)}
 
-    def _allocate(self, columns: int) -> np.ndarray:
-        return np.empty((self._batch, self._cache.kv_heads, columns, self._cache.head_dim), np.float32)
+    def _allocate(self, columns: int) -> Buffer:
+        shape = (self._batch, self._cache.kv_heads, columns, self._cache.head_dim)
+        return Buffer(shape, np.dtype(self._cache.dtype), self._provider)
+
+    def _replace(self, change: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Change every tensor of the cache in this way."""
+        self._present = {
+            names: Buffer.holding(change(buffer.read()), self._provider) for names, buffer in self._present.items()
+        }
 
     def _select(self, rows: np.ndarray) -> None:
         self._real = self._real[rows]
-        self._present = {names: array[rows] for names, array in self._present.items()}
+        self._replace(lambda array: array[rows])
 
     def _truncate(self, length: int) -> None:
         columns = np.flatnonzero(self._real[0])[:length]
         self._real = self._real[:, columns]
-        self._present = {names: array[:, :, columns] for names, array in self._present.items()}
+        self._replace(lambda array: array[:, :, columns])
 
     def _begin(self, sequence: int, new: np.ndarray) -> np.ndarray:
         return sequence - new
@@ -202,13 +257,13 @@ class ConcatenatedDecoding(_Decoding):
         self._real = np.concatenate([self._real, new.astype(np.int64)], axis=1)
         return self._real
 
-    def _run(self) -> None:
+    def _run(self, sequence: int) -> None:
         columns = self._real.shape[1]
-        for (past, present), array in self._present.items():
-            self._fix(past, array)
+        for (past, present), buffer in self._present.items():
+            self._bind_input(past, buffer)
             self._present[past, present] = grown = self._allocate(columns)
-            self._binding.bind_ortvalue_output(present, OrtValue.ortvalue_from_numpy(grown))
-        super()._run()
+            self._bind_output(present, grown)
+        super()._run(sequence)
 
 
 def _cache_names(cache: CacheShape) -> list[tuple[str, str]]:
@@ -226,10 +281,12 @@ def _moved(tokens: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return np.stack([np.roll(row, by) for row, by in zip(tokens, columns, strict=True)])
 
 
-def _vocabulary(native: Any) -> int:
-    shape = next((each.shape for each in native.get_outputs() if each.name == LOGITS), None)
-    if not shape or not isinstance(shape[-1], int):
+def _vocabulary(native: Any) -> tuple[int, np.dtype]:
+    """The last dim of the logits, and their dtype."""
+    output = next((each for each in native.get_outputs() if each.name == LOGITS), None)
+    shape = output.shape if output is not None else None
+    if output is None or not shape or not isinstance(shape[-1], int):
         raise EngineError(
             "this model cannot generate", found=f"{LOGITS}: {shape}", expected=f"an output {LOGITS} (..., vocabulary)"
         )
-    return shape[-1]
+    return shape[-1], DTYPES[output.type]

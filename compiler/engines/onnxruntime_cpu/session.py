@@ -2,58 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from compiler.engines import Decoding, Feeds
 from compiler.engines.onnxruntime_cpu.decoding import ConcatenatedDecoding, SharedDecoding
+from compiler.engines.onnxruntime_cpu.native import NATIVE_ERRORS, explained, open_native, session_options
+from compiler.engines.onnxruntime_cpu.provider import CPU, Provider
 from compiler.engines.onnxruntime_cpu.recompute import RecomputeDecoding
+from compiler.engines.onnxruntime_cpu.recording import Calls
 from compiler.errors import EngineError
-from compiler.machine import detect
 from compiler.records import CacheShape, EngineOptions
-
-PROVIDERS = ["CPUExecutionProvider"]
-NATIVE_ERRORS: tuple[type[Exception], ...] = (
-    *(kind for kind in vars(native).values() if isinstance(kind, type) and issubclass(kind, Exception)),
-    RuntimeError,
-    ValueError,
-)
-_SILENT = 4  # ONNX Runtime's "fatal": its errors reach the caller as exceptions
-
-
-@contextmanager
-def explained(what: str) -> Iterator[None]:
-    """Turn ONNX Runtime's own exceptions into an EngineError about `what`."""
-    try:
-        yield
-    except NATIVE_ERRORS as error:
-        raise EngineError(f"ONNX Runtime {what}", found=str(error).strip()) from error
-
-
-def session_options(options: EngineOptions) -> Any:
-    """An `onnxruntime.SessionOptions`; every optimization on, nothing logged."""
-    native_options = onnxruntime.SessionOptions()
-    native_options.intra_op_num_threads = options.threads or detect().physical_cores
-    native_options.inter_op_num_threads = 1
-    native_options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    native_options.enable_mem_pattern = False  # it remembers every new shape for ever, and gains nothing here
-    native_options.log_severity_level = _SILENT
-    native_options.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spinning else "0")
-    return native_options
 
 
 class OnnxRuntimeSession:
     """A `Session` of compiler.engines."""
 
-    def __init__(self, model: Path, options: EngineOptions) -> None:
+    def __init__(self, model: Path, options: EngineOptions, provider: Provider = CPU) -> None:
         with explained(f"cannot open {model}"):
-            self._native = onnxruntime.InferenceSession(str(model), session_options(options), providers=PROVIDERS)
+            self._native = open_native(str(model), session_options(options), provider)
+        self._provider = provider
         self._outputs = [output.name for output in self._native.get_outputs()]
+        self._calls = Calls(self._native, provider) if provider.cuda_graph else None
 
     def run(self, feeds: Feeds) -> Feeds:
         """All outputs by name.
@@ -62,6 +31,8 @@ class OnnxRuntimeSession:
             EngineError: the model fails on these feeds.
         """
         try:
+            if self._calls is not None:
+                return self._calls.run(feeds)
             values = self._native.run(self._outputs, feeds)
         except NATIVE_ERRORS as error:
             raise EngineError("ONNX Runtime failed to run the model", found=str(error).strip()) from error
@@ -71,8 +42,9 @@ class OnnxRuntimeSession:
         if cache.layout == "none":
             return RecomputeDecoding(self, batch, capacity, constants or {})
         decoding = SharedDecoding if cache.layout == "shared" else ConcatenatedDecoding
-        return decoding(self._native, cache, batch, capacity, constants or {})
+        return decoding(self._native, self._provider, cache, batch, capacity, constants=constants or {})
 
     def close(self) -> None:
         """Free the model. Calls that are running finish first."""
+        self._calls = None
         del self._native

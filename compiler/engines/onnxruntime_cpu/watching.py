@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from compiler.engines import Feeds
+from compiler.engines.onnxruntime_cpu.native import explained, open_native, session_options
 from compiler.engines.onnxruntime_cpu.placement import read_proto
-from compiler.engines.onnxruntime_cpu.session import PROVIDERS, explained, session_options
+from compiler.engines.onnxruntime_cpu.provider import CPU, Provider
 from compiler.records import EngineOptions
 
 AT_ONCE = 6  # tensors in memory together
@@ -21,20 +21,28 @@ SUMS = {"SkipLayerNormalization": 3, "SkipSimplifiedLayerNormalization": 3}
 
 # Products with weights, by what they compute in.
 BLOCKS = {"MatMulNBits", "GatherBlockQuantized"}
-INTEGERS = {"MatMulInteger", "QLinearMatMul", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "DequantizeLinear"}
+INTEGERS = {"MatMulInteger", "QLinearMatMul", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"}
+# What a DequantizeLinear restores a weight from.
+CODES = {
+    "INT8": "int8",
+    "UINT8": "int8",
+    "FLOAT8E4M3FN": "float8",
+    "INT4": "int4 weights",
+    "FLOAT4E2M1": "float4 weights",
+}
 PRODUCTS = {"MatMul", "Gemm", "FusedMatMul", "Gather"}
 FLOATS = {"FLOAT": "float32", "FLOAT16": "float16", "BFLOAT16": "bfloat16", "DOUBLE": "float64"}
 
 
 def watch(
-    model: Path, options: EngineOptions, modules: Sequence[str], feeds: Feeds
+    model: Path, options: EngineOptions, modules: Sequence[str], feeds: Feeds, provider: Provider = CPU
 ) -> Iterator[tuple[str, list[np.ndarray]]]:
     """See `Engine.watch`."""
     proto = read_proto(model)
     leaving = {path: names for path in modules if (names := _leaving(proto.graph, path))}
     for group in _groups(leaving):
         names = list(dict.fromkeys(name for path in group for name in leaving[path]))
-        found = dict(zip(names, _run(proto, model, options, names, feeds), strict=True))
+        found = dict(zip(names, _run(proto, model, options, names, feeds, provider=provider), strict=True))
         for path in group:
             yield path, [found[name] for name in leaving[path]]
 
@@ -70,6 +78,8 @@ def _precision(node: Any, types: dict[str, int]) -> str:
 
     if node.op_type in BLOCKS:
         return f"int{next((each.i for each in node.attribute if each.name == 'bits'), 4)} weights"
+    if node.op_type == "DequantizeLinear":
+        return CODES.get(onnx.TensorProto.DataType.Name(types[node.input[0]]), "") if node.input[0] in types else ""
     if node.op_type in INTEGERS:
         return "int8"
     if node.op_type in PRODUCTS:
@@ -114,7 +124,9 @@ def _belongs(node: Any, path: str) -> bool:
     return any(each == path or each.startswith(f"{path}.") for each in paths)
 
 
-def _run(proto: Any, model: Path, options: EngineOptions, names: Sequence[str], feeds: Feeds) -> list[np.ndarray]:
+def _run(
+    proto: Any, model: Path, options: EngineOptions, names: Sequence[str], feeds: Feeds, *, provider: Provider
+) -> list[np.ndarray]:
     """One call of the model with these tensors as its only outputs."""
     import onnx
 
@@ -125,7 +137,7 @@ def _run(proto: Any, model: Path, options: EngineOptions, names: Sequence[str], 
     native = session_options(options)
     native.add_session_config_entry("session.model_external_initializers_file_folder_path", str(model.parent))
     with explained(f"cannot show the layers of {model}"):
-        session = onnxruntime.InferenceSession(shown.SerializeToString(), native, providers=PROVIDERS)
+        session = open_native(shown.SerializeToString(), native, provider)
         wanted = {value.name for value in session.get_inputs()}
         found: list[np.ndarray] = session.run(list(names), {k: v for k, v in feeds.items() if k in wanted})
     return found
