@@ -4,17 +4,50 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from compiler.errors import IntegrityError
-from compiler.records import SCHEMA_VERSION, FileEntry, Manifest, load, save
+from compiler.records import SCHEMA_VERSION, Built, FileEntry, Manifest, Optimized, load, save
 from compiler.storage import digest
 
 MANIFEST = "manifest.json"
 CERTIFICATE = "certificate.json"
+
+
+def manifest_of(optimized: Optimized, built: Built) -> Manifest:
+    """The manifest of an engine, before its files are counted."""
+    exported = optimized.exported
+    adapted = tuple(tensor for tensor in optimized.inputs if tensor.name.startswith("adapter."))
+    return Manifest(
+        source=exported.source,
+        task=exported.task,
+        kind=exported.kind,
+        architecture=exported.architecture,
+        model_type=exported.model_type,
+        profile=optimized.profile,
+        precision=optimized.precision,
+        engine=built.engine,
+        engine_version=built.engine_version,
+        model=built.model,
+        options=built.options,
+        inputs=tuple(tensor for tensor in optimized.inputs if tensor not in adapted),
+        adapter_inputs=adapted,
+        outputs=optimized.outputs,
+        context_length=min(exported.context_length, (optimized.cache and optimized.cache.capacity) or sys.maxsize),
+        vocabulary=exported.vocabulary,
+        parameters=exported.parameters,
+        versions=exported.versions,
+        files={},
+        cache=optimized.cache,
+        pooling=exported.pooling,
+        encoder=optimized.encoder,
+        adapters=exported.adapters,
+        plans=built.plans,
+    )
 
 
 def seal(folder: Path, manifest: Manifest) -> Manifest:

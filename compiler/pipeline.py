@@ -26,6 +26,8 @@ from compiler.records import Certificate, Checked, Exported, Manifest, Measured
 from compiler.records.divergence import Diverged
 from compiler.stages import EXPORTED, OPTIMIZED, Event, Progress, silent
 from compiler.storage import staging
+from compiler.traffic import read as recorded
+from compiler.validation.ready import ready
 
 if TYPE_CHECKING:
     from compiler.checkpoint import Checkpoint
@@ -57,6 +59,8 @@ def build(
     adapter_base: str | None = None,
     precision: str | None = None,
     budget: dict[str, float] | None = None,
+    targets: Sequence[str] = (),
+    traffic: Path | None = None,
     strict: bool = False,
     allow_pickle: bool = False,
     bench: bool = True,
@@ -75,6 +79,8 @@ def build(
         adapter_base: the name by which the adapters know this model, where it is stored under another.
         precision: one that the profile offers; None is its default.
         budget: limits that replace the profile's, by the names of `profile.Budget`.
+        targets: compute capabilities to build plans for, as in "sm89"; none means the profile's.
+        traffic: a file with the length of every request that was recorded, from which the plans' shapes are made.
         strict: fail on a pass that changes answers, rather than go on without it.
         allow_pickle: read pickle weights, which can run code.
         bench: measure speed and memory beside PyTorch.
@@ -88,6 +94,8 @@ def build(
         CompilerError: any other error of `compiler.errors`; nothing is left behind.
     """
     target = profiles.load(profile)
+    requests = recorded(traffic) if traffic else None
+    ready(target, precision=precision, targets=targets, traffic=requests)
     checkpoint = stages.run_checkpoint(
         model,
         task=task,
@@ -99,11 +107,13 @@ def build(
     )
     exported_in, exported = stages.run_export(checkpoint, progress)
     recipe = target.recipe(exported.kind)
-    limits = _budget(recipe.budget, budget or {})
+    limits = _budget(recipe.budget_of(precision), budget or {})
     optimized_in, optimized = stages.run_optimize(
         exported_in, exported, target, precision, strict=strict, progress=progress
     )
-    built_in, _ = stages.run_build(exported_in, optimized_in, optimized, target, progress)
+    built_in, _ = stages.run_build(
+        exported_in, optimized_in, optimized, target, progress, targets=targets, requests=requests
+    )
     checked = stages.run_check(built_in, checkpoint, limits, progress)
     measured = stages.run_measure(built_in, checkpoint.folder, progress) if bench else None
     folder = out or Path("artifacts") / _slug(model)

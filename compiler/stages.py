@@ -18,8 +18,9 @@ from compiler import bundle, profile, records
 from compiler.cache import cache_folder, folder_key, key, stage
 from compiler.errors import UsageError, did_you_mean
 from compiler.profile import Budget, Profile
-from compiler.records import Built, Certificate, Checked, EngineOptions, Exported, Manifest, Measured, Optimized
+from compiler.records import Built, Certificate, Checked, Exported, Manifest, Measured, Optimized
 from compiler.storage import staging
+from compiler.traffic import Traffic, fit_model
 
 if TYPE_CHECKING:
     from compiler.checkpoint import Checkpoint
@@ -133,12 +134,24 @@ def run_optimize(
 
 
 def run_build(
-    exported_in: Path, optimized_in: Path, optimized: Optimized, target: Profile, progress: Progress
+    exported_in: Path,
+    optimized_in: Path,
+    optimized: Optimized,
+    target: Profile,
+    progress: Progress,
+    *,
+    targets: Sequence[str] = (),
+    requests: Traffic | None = None,
 ) -> tuple[Path, Built]:
     """The engine with all a bundle holds but the certificate: the runtime can open the folder."""
     from compiler.engines import engine
 
-    options = EngineOptions(threads=target.threads)
+    kind, shapes = optimized.exported.kind, target.recipe(optimized.exported.kind).shapes
+    if requests:
+        fitted = fit_model(requests, shapes, optimized.exported, optimized.cache)
+        progress(Event("build", fitted.text))
+        shapes = fitted.shapes
+    options = profile.engine_options(target, kind, targets=targets, shapes=shapes)
     chosen = engine(target.engine)
     code = ("engines", "records", "bundle.py")
     sources = (optimized.exported.source, optimized.exported.adapters)
@@ -151,7 +164,7 @@ def run_build(
                 shutil.copyfile(path, out / path.name)
         if optimized.exported.adapters:
             shutil.copytree(exported_in / ADAPTERS, out / ADAPTERS)
-        records.save(_manifest(optimized, built), out / bundle.MANIFEST)
+        records.save(bundle.manifest_of(optimized, built), out / bundle.MANIFEST)
         return built
 
     folder = cache_folder() / "build" / name
@@ -161,9 +174,10 @@ def run_build(
 def run_check(
     folder: Path, checkpoint: Checkpoint, budget: Budget, progress: Progress, manifest: Manifest | None = None
 ) -> Checked:
-    from compiler.engines import open_bundle
+    from compiler.engines import open_bundle, serving
 
     manifest = manifest or records.load(folder / bundle.MANIFEST, Manifest)
+    answers = serving(manifest, manifest.options)
 
     def make(_: Path) -> Checked:
         from compiler.check import check
@@ -177,7 +191,7 @@ def run_check(
         choose = Adapters(folder, manifest)
         session = open_bundle(folder, manifest, manifest.options)
         try:
-            return check(
+            checked = check(
                 session,
                 manifest,
                 reference(checkpoint.folder),
@@ -191,17 +205,27 @@ def run_check(
             )
         finally:
             session.close()
+        return msgspec.structs.replace(checked, serving=answers)
 
-    started = _started(progress, "check", "against PyTorch float32")
+    started = _started(progress, "check", f"{answers.engine} against PyTorch float32")
     if folder.parent != cache_folder() / "build":
         started(False)
         return make(folder)
     code = ("check", "checkpoint", "corpus.py", "runtime", "engines")
-    name = key(folder.name, budget, code=code, packages=("torch", "transformers"))
+    name = key(folder.name, budget, answers, code=code, packages=("torch", "transformers"))
     return stage(cache_folder() / "check" / name, CHECKED, Checked, make, started)
 
 
-def run_measure(folder: Path, reference: Path, progress: Progress) -> Measured:
+def run_measure(folder: Path, reference: Path, progress: Progress) -> Measured | None:
+    """Nothing is measured where another engine than the bundle's own answers: its speed says nothing about them."""
+    from compiler.engines import serving
+
+    manifest = records.load(folder / bundle.MANIFEST, Manifest)
+    answers = serving(manifest, manifest.options)
+    if manifest.plans and not answers.engine.startswith(manifest.engine):
+        progress(Event("measure", f"left out: {answers.reason}"))
+        return None
+
     def make(_: Path) -> Measured:
         from compiler.measure import measure
 
@@ -209,7 +233,7 @@ def run_measure(folder: Path, reference: Path, progress: Progress) -> Measured:
 
     machine = profile.detect()
     code = ("measure", "checkpoint", "runtime", "engines")
-    name = key(folder.name, machine, code=code, packages=("torch", "transformers"))
+    name = key(folder.name, machine, answers, code=code, packages=("torch", "transformers"))
     started = _started(progress, "measure", "engine and PyTorch, one process each")
     return stage(cache_folder() / "measure" / name, MEASURED, Measured, make, started)
 
@@ -246,43 +270,12 @@ def run_seal(
                 shutil.copytree(built_in / part, folder / part)
         records.save(made, folder / bundle.CERTIFICATE)
         (folder / "report.html").write_text(html(single(made, out.name, str(out))), encoding="utf-8")
-        bundle.seal(folder, _manifest(optimized, built))
+        bundle.seal(folder, bundle.manifest_of(optimized, built))
     return made
 
 
 def _graphs(exported: Exported) -> tuple[str, ...]:
     return (exported.model, *([exported.encoder.model] if exported.encoder else ()))
-
-
-def _manifest(optimized: Optimized, built: Built) -> Manifest:
-    exported = optimized.exported
-    adapted = tuple(tensor for tensor in optimized.inputs if tensor.name.startswith("adapter."))
-    return Manifest(
-        source=exported.source,
-        task=exported.task,
-        kind=exported.kind,
-        architecture=exported.architecture,
-        model_type=exported.model_type,
-        profile=optimized.profile,
-        precision=optimized.precision,
-        engine=built.engine,
-        engine_version=built.engine_version,
-        model=built.model,
-        options=built.options,
-        inputs=tuple(tensor for tensor in optimized.inputs if tensor not in adapted),
-        adapter_inputs=adapted,
-        outputs=optimized.outputs,
-        context_length=exported.context_length,
-        vocabulary=exported.vocabulary,
-        parameters=exported.parameters,
-        versions=exported.versions,
-        files={},
-        cache=optimized.cache,
-        pooling=exported.pooling,
-        encoder=optimized.encoder,
-        adapters=exported.adapters,
-        plans=built.plans,
-    )
 
 
 def _started(progress: Progress, name: str, message: str, total: int = 0) -> Callable[[bool], None]:

@@ -63,6 +63,16 @@ def test_every_shipped_profile_loads(name: str) -> None:
         assert recipe.precision in recipe.precisions
 
 
+def test_a_precision_may_have_a_budget_of_its_own(tmp_path: Path) -> None:
+    text = BARE.replace("[decoder.budget]", "budgets.int4-weights.min_cosine = 0.9\n[decoder.budget]")
+    recipe = profile.load(write(tmp_path, text)).decoder
+    assert recipe.budget_of("int4-weights") == profile.Budget(min_cosine=0.9)
+    assert recipe.budget_of("float32") == recipe.budget_of(None) == recipe.budget
+    (problem,) = profile.validate(write(tmp_path, text.replace("budgets.int4-weights", "budgets.int4-weight")))
+    assert problem.path == "decoder.budgets.int4-weight"
+    assert problem.suggestion == 'did you mean "int4-weights"?'
+
+
 def test_the_order_of_preference_names_every_shipped_profile() -> None:
     assert sorted(profile.PREFERENCE) == list(SHIPPED)
 

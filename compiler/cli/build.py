@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,9 @@ from compiler.cli import options
 from compiler.cli.failure import describe
 from compiler.cli.progress import working
 from compiler.errors import BudgetError
+
+if TYPE_CHECKING:
+    from compiler.traffic import Buckets
 
 
 @click.command(short_help="A checkpoint to a bundle with a certificate.")
@@ -21,6 +25,8 @@ from compiler.errors import BudgetError
 @options.adapter
 @options.adapter_base
 @options.budget
+@options.target
+@options.traffic
 @options.out
 @options.strict
 @options.allow_pickle
@@ -36,6 +42,8 @@ def build(
     adapters: tuple[str, ...],
     adapter_base: str | None,
     budget: dict[str, float],
+    targets: tuple[str, ...],
+    traffic: Path | None,
     out: Path | None,
     strict: bool,
     allow_pickle: bool,
@@ -54,6 +62,8 @@ def build(
       compile build ./folder --budget max_perplexity_ratio=1.02 --json
       compile build ./llm --adapter ./prompt-tuned
       compile build ./llm --adapter support=./lora-1 --adapter sales=./lora-2
+      compile build ./llm --profile nvidia-l4 --target sm89 --target sm120
+      compile build ./encoder --profile nvidia-h100 --traffic lengths.jsonl
     """
     from compiler import pipeline
 
@@ -70,6 +80,8 @@ def build(
                 adapter_base=adapter_base,
                 precision=precision,
                 budget=budget,
+                targets=targets,
+                traffic=traffic,
                 strict=strict,
                 allow_pickle=allow_pickle,
                 bench=not no_bench,
@@ -79,20 +91,34 @@ def build(
             if error.bundle is None:
                 raise
             bundle, failed = error.bundle, error
-    _show(bundle, failed, as_json)
+    _show(bundle, failed, as_json, _buckets(bundle, profile, traffic) if traffic else None)
 
 
-def _show(bundle: Path, failed: BudgetError | None, as_json: bool) -> None:
+def _show(bundle: Path, failed: BudgetError | None, as_json: bool, buckets: Buckets | None) -> None:
     """The result, also of a build outside its budget; that one still ends with its error."""
     from compiler.cli import summary
     from compiler.cli.output import emit
 
     if as_json:
-        result = summary.summary(bundle)
+        result = summary.summary(bundle) | ({"traffic": buckets} if buckets else {})
         emit({**result, "error": describe(failed)._asdict()} if failed else result)
     else:
         summary.show(bundle)
+        if buckets:
+            click.echo(f"traffic: {buckets.text}")
     if failed and as_json:
         raise click.exceptions.Exit(failed.exit_code)
     if failed:
         raise failed
+
+
+def _buckets(bundle: Path, profile: str, traffic: Path) -> Buckets:
+    """What the build made of the recorded requests."""
+    from compiler import profile as profiles
+    from compiler.bundle import read
+    from compiler.traffic import fit_model
+    from compiler.traffic import read as recorded
+
+    manifest = read(bundle)
+    recipe = profiles.load(profile).recipe(manifest.kind)
+    return fit_model(recorded(traffic), recipe.shapes, manifest, manifest.cache)

@@ -7,21 +7,27 @@ import shutil
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from compiler.cli import options
 from compiler.cli.progress import working
 
+if TYPE_CHECKING:
+    from compiler.profile import Profile
+
 RUNTIME = ("transformer-compiler", "numpy", "onnxruntime", "tokenizers", "msgspec", "psutil", "click", "rich")
 BUILD = ("torch", "transformers", "optimum", "onnx", "onnx-ir", "onnxscript", "safetensors", "gguf")
+INSTALL_BUILD = "pip install 'transformer-compiler[build]'"
 
 
 @click.command(short_help="What this machine can build and run, and what is missing.")
 @options.output
 def doctor(as_json: bool, verbose: bool) -> None:
-    """Show versions, engines, CPU features, the profiles that fit, and the cache. Exit code 10 when none fits.
+    """Show versions, engines, the CPU and the GPUs, what each profile needs here, and the cache.
+
+    Exit code 10 when no profile can be used.
 
     \b
     Example:
@@ -48,13 +54,22 @@ def examine() -> dict[str, Any]:
     engines = {name: _engine(name) for name in _engine_names()}
     shipped = [profile.load(name) for name in profile.names()]
     lacking = {each.name: profile.missing(each, machine) for each in shipped}
+    can_build = all(_version(name) for name in BUILD)
     return {
         "python": {"version": platform.python_version(), "executable": sys.executable},
         "packages": {name: _version(name) for name in (*RUNTIME, *BUILD)},
-        "can_build": all(_version(name) for name in BUILD),
+        "can_build": can_build,
         "engines": engines,
         "machine": machine,
-        "profiles": {name: {"missing": missing} for name, missing in lacking.items()},
+        "nvidia": _nvidia(),
+        "profiles": {
+            each.name: {
+                "missing": lacking[each.name],
+                "to_build": _to_build(each) if can_build else INSTALL_BUILD,
+                "to_run": _to_run(each, engines[each.engine], lacking[each.name]),
+            }
+            for each in shipped
+        },
         "usable": [each.name for each in shipped if not lacking[each.name] and engines[each.engine]["available"]],
         "cache": _cache(),
     }
@@ -74,6 +89,41 @@ def _engine(name: str) -> dict[str, Any]:
         return {"available": True, "version": engine(name).version(), "reason": ""}
     except EngineUnavailableError as error:
         return {"available": False, "version": None, "reason": error.found}
+
+
+def _nvidia() -> dict[str, Any]:
+    """The driver, or why there is none; every flavor of TensorRT; ONNX Runtime's providers."""
+    from compiler import driver
+    from compiler.engines.onnxruntime_cuda.installed import providers
+    from compiler.engines.tensorrt.flavors import absent, installed
+
+    gpus = driver.devices()
+    return {
+        "driver": gpus[0].driver if gpus else None,
+        "why_no_driver": "" if gpus else driver.why_none(),
+        "tensorrt": {
+            **{flavor.name: {"version": flavor.version, "reason": ""} for flavor in installed()},
+            **{name: {"version": None, "reason": reason} for name, reason in absent().items()},
+        },
+        "providers": providers(),
+    }
+
+
+def _to_build(profile: Profile) -> str:
+    """What is missing to build for a profile here; empty when nothing is."""
+    from compiler.errors import EngineUnavailableError
+    from compiler.validation.ready import ready
+
+    try:
+        ready(profile)
+    except EngineUnavailableError as error:
+        return error.action or error.found
+    return ""
+
+
+def _to_run(profile: Profile, engine: dict[str, Any], missing: tuple[str, ...]) -> str:
+    """What is missing to run a bundle of a profile here with its own engine; empty when nothing is."""
+    return ", ".join(filter(None, (*missing, engine["reason"])))
 
 
 def _version(package: str) -> str | None:
@@ -110,7 +160,7 @@ def _show(findings: dict[str, Any]) -> None:
     rows = [(name, version or "missing") for name, version in findings["packages"].items()]
     table(("package", "version"), [("python", findings["python"]["version"]), *rows])
     if not findings["can_build"]:
-        click.echo("To build, not only run, bundles: pip install 'transformer-compiler[build]'")
+        click.echo(f"To build, not only run, bundles: {INSTALL_BUILD}")
     rows = [(name, each["version"] or each["reason"]) for name, each in findings["engines"].items()]
     table(("engine", "version, or why it is not available"), rows)
     facts = [
@@ -122,8 +172,27 @@ def _show(findings: dict[str, Any]) -> None:
         ("free disk", size(cache["free_bytes"])),
     ]
     table(("", ""), facts)
-    lacking = {name: each["missing"] for name, each in findings["profiles"].items()}
-    rows = [(name, f"lacks {', '.join(missing)}" if missing else "fits") for name, missing in lacking.items()]
-    table(("profile", "this machine"), rows)
+    table(("NVIDIA", ""), _nvidia_rows(findings))
+    needs = [
+        (name, each["to_build"] or "ready", each["to_run"] or "ready") for name, each in findings["profiles"].items()
+    ]
+    table(("profile", "to build for it here", "to run it here"), needs)
+    click.echo("Where only the GPU is missing, ONNX Runtime answers from a bundle with plans.")
     if not findings["usable"]:
         click.echo("No shipped profile can be used here.")
+
+
+def _nvidia_rows(findings: dict[str, Any]) -> list[tuple[str, str]]:
+    from compiler.cli.output import size
+
+    nvidia = findings["nvidia"]
+    gpus = [
+        (f"GPU {number}", f"{gpu.name}, compute capability {gpu.compute_capability}, {size(gpu.memory_bytes)}")
+        for number, gpu in enumerate(findings["machine"].gpus)
+    ]
+    return [
+        ("driver", f"CUDA {nvidia['driver']}" if nvidia["driver"] else nvidia["why_no_driver"]),
+        *gpus,
+        *((name, each["version"] or each["reason"]) for name, each in nvidia["tensorrt"].items()),
+        ("ONNX Runtime", ", ".join(nvidia["providers"])),
+    ]

@@ -42,6 +42,11 @@ def inspect(bundle: Path, as_json: bool, verbose: bool) -> None:
         for place in sorted(certificate.placement, key=lambda place: -place.time_share)
     ]
     table(("operator", "nodes", "precision", "runs on", "time", "modules"), rows, "Operators")
+    for plan in manifest.plans:
+        layers = sorted(plan.layers, key=lambda layer: -layer.count)
+        title = f"{plan.file}: {plan.flavor} {plan.version} for {plan.target}, {size(plan.size)}, flags: "
+        title += ", ".join(plan.flags) or "none"
+        table(("layer", "nodes", "precision"), [(one.operator, one.count, one.precision) for one in layers], title)
     source = manifest.source
     facts = [
         ("source", f"{source.location} ({source.kind})"),

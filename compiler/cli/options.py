@@ -43,6 +43,12 @@ def complete_task(_context: click.Context, _parameter: click.Parameter, incomple
     return _starting(incomplete, TASKS)
 
 
+def complete_target(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from compiler.engines.tensorrt.capabilities import CAPABILITIES
+
+    return [CompletionItem(name, help=row.gpus) for name, row in CAPABILITIES.items() if name.startswith(incomplete)]
+
+
 def complete_budget(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from compiler.profile import Budget
 
@@ -56,6 +62,18 @@ def read_task(_context: click.Context, _parameter: click.Parameter, value: str |
     if value is not None and value not in TASKS:
         raise click.BadParameter(f'unknown task "{value}"; {did_you_mean(value, TASKS)} known: {", ".join(TASKS)}')
     return value
+
+
+def read_targets(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Targets, each once."""
+    from compiler.engines.tensorrt.capabilities import CAPABILITIES
+    from compiler.errors import did_you_mean
+
+    for value in values:
+        if value not in CAPABILITIES:
+            known = ", ".join(f"{name} ({row.gpus})" for name, row in CAPABILITIES.items())
+            raise click.BadParameter(f'unknown target "{value}"; {did_you_mean(value, CAPABILITIES)} known: {known}')
+    return tuple(dict.fromkeys(values))
 
 
 def read_budget(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
@@ -143,6 +161,26 @@ budget = click.option(
     callback=read_budget,
     shell_complete=complete_budget,
     help="Replace one limit of the profile's budget. Repeatable.",
+)
+
+target = click.option(
+    "--target",
+    "targets",
+    metavar="smNN",
+    multiple=True,
+    callback=read_targets,
+    shell_complete=complete_target,
+    help="A compute capability to build a plan for, such as sm89. Repeatable.  [default: the profile's]",
+)
+traffic = click.option(
+    "--traffic",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    shell_complete=complete_path,
+    help=(
+        "Make the plans' shapes from recorded requests: a line for each, its tokens as 37, "
+        'or {"batch": 4, "tokens": 37}. Longer requests than any of these do not fit the plans.'
+    ),
 )
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from compiler.cli import options
+
+if TYPE_CHECKING:
+    from compiler.profile import Device
 
 
 @click.group(short_help="The hardware targets: list, show, detect, validate, schema.")
@@ -17,7 +21,7 @@ def profiles() -> None:
 @profiles.command("list")
 @options.output
 def list_(as_json: bool, verbose: bool) -> None:
-    """List the shipped profiles, and which this machine satisfies."""
+    """List the shipped profiles, what their GPUs can do, and which this machine satisfies."""
     from compiler import profile
     from compiler.cli.output import emit, table
 
@@ -26,18 +30,25 @@ def list_(as_json: bool, verbose: bool) -> None:
     lacking = {each.name: profile.missing(each, machine) for each in known}
     if as_json:
         rows = [
-            {"name": each.name, "description": each.description, "engine": each.engine, "missing": lacking[each.name]}
+            {
+                "name": each.name,
+                "description": each.description,
+                "engine": each.engine,
+                "device": each.device,
+                "missing": lacking[each.name],
+            }
             for each in known
         ]
         emit({"profiles": rows})
         return
     table(
-        ("profile", "what it is for", "engine", "this machine"),
+        ("profile", "what it is for", "engine", "GPU", "this machine"),
         [
             (
                 each.name,
                 each.description,
                 each.engine,
+                _facts(each.device),
                 f"lacks {', '.join(lacking[each.name])}" if lacking[each.name] else "fits",
             )
             for each in known
@@ -85,6 +96,7 @@ def detect(as_json: bool, verbose: bool) -> None:
         ("features", " ".join(machine.features)),
         ("cores", f"{machine.physical_cores} physical, {machine.logical_cores} logical"),
         ("memory", size(machine.memory_bytes)),
+        *(("gpu", f"{gpu.name}, {gpu.compute_capability}, {size(gpu.memory_bytes)}") for gpu in machine.gpus),
     ]
     table(("", ""), rows)
 
@@ -120,3 +132,11 @@ def schema(as_json: bool, verbose: bool) -> None:
     from compiler.cli.output import emit
 
     emit(profile.schema())
+
+
+def _facts(device: Device | None) -> str:
+    """The facts that decide, in one line."""
+    if device is None:
+        return ""
+    formats = " ".join(device.precisions)
+    return f"{device.compute_capability}, {device.memory_gb:g} GB at {device.bandwidth_gb_s:g} GB/s, {formats}"

@@ -47,6 +47,8 @@ def summary(bundle: Path) -> dict[str, Any]:
         "size_bytes": sum(entry.size for entry in manifest.files.values()),
         "speedup": plain(speedups(certificate.measured)),
         "findings": certificate.checked.findings,
+        "serving": certificate.checked.serving,
+        "plans": [{"target": plan.target, "file": plan.file, "size_bytes": plan.size} for plan in manifest.plans],
         "adapters": certificate.checked.adapters,
     }
 
@@ -63,6 +65,8 @@ def show(bundle: Path) -> None:
         ("profile", result["profile"]),
         ("precision", result["precision"]),
         *([("adapters", _adapters(manifest))] if manifest.adapters or manifest.source.adapter else []),
+        *([("plans", ", ".join(plan.file for plan in manifest.plans))] if manifest.plans else []),
+        *([("answered by", _serving(certificate.checked))] if manifest.plans else []),
         ("size", size(result["size_bytes"])),
         *((f"times PyTorch, {name}", _times(ratio)) for name, ratio in speedups(certificate.measured).items()),
         ("bundle", bundle),
@@ -70,6 +74,14 @@ def show(bundle: Path) -> None:
     table(("", ""), rows)
     for left_out in (run for run in certificate.passes if not run.kept):
         click.echo(f"left out: {left_out.name}: {left_out.reason}")
+
+
+def _serving(checked: Checked) -> str:
+    """What the findings are about."""
+    if checked.serving is None:
+        return "unknown"
+    answers = f"{checked.serving.engine} {checked.serving.version}"
+    return f"{answers}: {checked.serving.reason}" if checked.serving.reason else answers
 
 
 def _adapters(manifest: Manifest) -> str:
@@ -80,7 +92,9 @@ def _adapters(manifest: Manifest) -> str:
 
 
 def show_checked(checked: Checked) -> None:
-    """The findings about the model, and about each adapter."""
+    """What answered, the findings about the model, and about each adapter."""
+    if checked.serving and checked.serving.reason:
+        click.echo(f"answered by {_serving(checked)}")
     show_findings(checked.findings)
     for name, findings in checked.adapters.items():
         show_findings(findings, f'Parity with PyTorch float32, adapter "{name}"')

@@ -52,7 +52,12 @@ def test_profiles_complete() -> None:
 
 def test_precisions_complete() -> None:
     assert complete("compile build m --precision int4") == ["int4-weights"]
+    assert "float8" in complete("compile build m --profile nvidia-h100 --precision ")
     assert "int8-static" in complete("compile build m --profile cpu-x86-avx2 --precision ")
+
+
+def test_targets_complete() -> None:
+    assert complete("compile build m --target sm12") == ["sm120", "sm121"]
 
 
 def test_budget_keys_and_tasks_complete() -> None:

@@ -15,6 +15,9 @@ def test_list_shows_every_profile(invoke) -> None:
     rows = {row["name"]: row for row in invoke("profiles", "list", "--json").json["profiles"]}
     assert set(rows) == set(profile.names())
     assert rows[profile.auto().name]["missing"] == []
+    assert rows["nvidia-h200"]["device"]["memory_gb"] == 141
+    assert rows["cpu-x86-avx2"]["device"] is None
+    assert "8.9, 24 GB at 300 GB/s, float32 float16" in answer.stdout
 
 
 def test_show_prints_toml_that_loads(invoke, tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def test_build_hands_every_option_on(invoke, replace, passed: Path) -> None:
     words = ["--profile", "p.toml", "--task", "text-generation", "--precision", "int4-weights", "--revision", "v1"]
     words += ["--budget", "max_perplexity_ratio=1.02", "--budget", "min_top1_agreement=0.9", "--out", "o"]
     words += ["--adapter", "a=one", "--adapter", "two", "--adapter-base", "b"]
+    words += ["--target", "sm89", "--target", "sm120", "--target", "sm89"]
     assert invoke("build", "m", *words, "--strict", "--allow-pickle", "--no-bench").code == 0
     assert stage.words == ("m",)
     assert stage.options == {
@@ -58,6 +59,8 @@ def test_build_hands_every_option_on(invoke, replace, passed: Path) -> None:
         "adapters": ("a=one", "two"),
         "adapter_base": "b",
         "budget": {"max_perplexity_ratio": 1.02, "min_top1_agreement": 0.9},
+        "targets": ("sm89", "sm120"),
+        "traffic": None,
         "out": Path("o"),
         "strict": True,
         "allow_pickle": True,
@@ -149,6 +152,42 @@ def test_an_unknown_task_gets_a_suggestion(invoke) -> None:
     answer = invoke("build", "m", "--task", "text-generatio")
     assert answer.code == 2
     assert 'did you mean "text-generation"?' in answer.stderr
+
+
+def test_an_unknown_target_gets_a_suggestion(invoke) -> None:
+    answer = invoke("build", "m", "--target", "sm88")
+    assert answer.code == 2
+    assert 'unknown target "sm88"; did you mean "sm8' in answer.stderr
+    assert "sm90 (H100, H200)" in answer.stderr
+
+
+def test_targets_need_a_profile_that_builds_plans(invoke) -> None:
+    answer = invoke("build", "no/such/model", "--profile", "cpu-x86-avx2", "--target", "sm89", "--json")
+    assert answer.code == 2
+    assert "takes no targets" in answer.json["error"]["subject"]
+
+
+def test_bad_traffic_is_named_before_anything_is_loaded(invoke, tmp_path: Path) -> None:
+    path = tmp_path / "lengths.jsonl"
+    path.write_text("37\n-1\n")
+    answer = invoke("build", "no/such/model", "--profile", "nvidia-l4", "--traffic", path, "--json")
+    assert answer.code == 2
+    assert answer.json["error"]["subject"] == f"{path}, line 2: not a request"
+
+
+def test_build_shows_what_traffic_became(invoke, replace, passed: Path, tmp_path: Path) -> None:
+    path = tmp_path / "lengths.jsonl"
+    path.write_text("7\n" * 9 + '{"tokens": 60}\n{"tokens": 99}\n')
+    stage = replace("build", passed)
+    words = ("build", "m", "--profile", "nvidia-l4", "--traffic", path)
+    answer = invoke(*words)
+    assert stage.options["traffic"] == path
+    assert "traffic: 2 buckets of at most 7, 64 tokens" in answer.stdout
+    assert "1 of 11 requests are cut to the 64 tokens" in answer.stdout
+    found = invoke(*words, "--json").json["traffic"]
+    assert (found["lengths"], found["requests"], found["cut"]) == ([7, 64], 11, 1)
+    assert found["shapes"][0]["sequence"] == [1, 7, 7]
+    assert found["padding"][0] > 0.5
 
 
 def test_an_unknown_profile_is_3_before_anything_is_loaded(invoke) -> None:

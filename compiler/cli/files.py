@@ -1,0 +1,35 @@
+"""Files that a command was asked to write."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from compiler.errors import StorageError, UsageError
+
+
+def prepare(out: Path, inputs: Iterable[Path] = ()) -> None:
+    """Make the folder of a file that will be written; asked before any work, which would be lost otherwise.
+
+    Raises:
+        UsageError: it is one of the inputs, lies in a bundle, or is a folder.
+        StorageError: it cannot be written.
+    """
+    from compiler.bundle import MANIFEST
+
+    place = out.resolve()
+    if (place.parent / MANIFEST).exists() or any(path.resolve() == place for path in inputs):
+        raise UsageError(
+            f"{out}: would change what is read",
+            found="a file among the inputs, or in a bundle's folder",
+            action="name another file",
+        )
+    if place.is_dir():
+        raise UsageError(f"{out}: a folder", expected="a file to write")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{out}: cannot be written", found=error.strerror or str(error)) from error
+    if not os.access(out if out.exists() else out.parent, os.W_OK):
+        raise StorageError(f"{out}: cannot be written", found="no permission", action="name another file")

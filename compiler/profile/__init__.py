@@ -1,0 +1,38 @@
+"""Profiles: what is done for one kind of hardware, as a TOML file.
+
+A profile names the engine, what the machine must have, and for encoders and decoders a recipe: the lowering passes in
+order, the precisions on offer (each a list of quantization passes), the default one, and the accuracy budget. A
+profile for one GPU also states that GPU's facts, and the shapes that plans are built for.
+"""
+
+from compiler.machine import detect
+from compiler.profile.choosing import CPUS, GPUS, PREFERENCE, auto, engine_options, load, missing, target_of, usable
+from compiler.profile.content import KINDS, Budget, Device, PassChoice, Profile, Recipe, Requires
+from compiler.profile.files import Problem, find, names, normalized, read, schema, validate
+
+__all__ = [
+    "CPUS",
+    "GPUS",
+    "KINDS",
+    "PREFERENCE",
+    "Budget",
+    "Device",
+    "PassChoice",
+    "Problem",
+    "Profile",
+    "Recipe",
+    "Requires",
+    "auto",
+    "detect",
+    "engine_options",
+    "find",
+    "load",
+    "missing",
+    "names",
+    "normalized",
+    "read",
+    "schema",
+    "target_of",
+    "usable",
+    "validate",
+]

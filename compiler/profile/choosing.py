@@ -1,0 +1,164 @@
+"""Which profile fits a machine, and what its engine is opened with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from compiler.errors import EngineUnavailableError, ProfileError, UsageError
+from compiler.machine import detect
+from compiler.profile.content import Profile, Requires
+from compiler.profile.files import find, normalized, read, validate
+from compiler.records import EngineOptions, Kind, Machine, PlanOptions, Shapes
+
+# The fastest first: `auto` takes the first that the machine satisfies.
+GPUS: tuple[str, ...] = (
+    "nvidia-b200",
+    "nvidia-h200",
+    "nvidia-h100",
+    "nvidia-a100",
+    "nvidia-rtx-5090",
+    "nvidia-rtx-4090",
+    "nvidia-l4",
+    "nvidia-a10",
+    "nvidia-t4",
+    "jetson-orin",
+    "nvidia-onnxruntime",
+)
+CPUS: tuple[str, ...] = (
+    "cpu-x86-amx",
+    "cpu-x86-avx512-vnni",
+    "cpu-x86-avx2",
+    "cpu-arm64-dotprod",
+)
+PREFERENCE = (*GPUS, *CPUS)
+
+PLANNED = ("tensorrt", "onnxruntime-tensorrt")  # engines that build plans, for named shapes
+AHEAD = "tensorrt"  # of these, the one that builds for GPUs which need not be here
+
+
+def load(name_or_path: str | Path) -> Profile:
+    """Read a shipped profile by name, "auto", or any TOML file by path.
+
+    Raises:
+        ProfileError: no such profile, or mistakes in it; the message lists all of them.
+        EngineUnavailableError: "auto", and this machine satisfies no shipped profile.
+    """
+    if name_or_path == "auto":
+        return auto()
+    path = find(name_or_path)
+    if problems := validate(path):
+        noun = "mistake" if len(problems) == 1 else "mistakes"
+        raise ProfileError(
+            f"{path}: {len(problems)} {noun} in this profile",
+            found=f"\n{' ' * 12}".join(problem.text for problem in problems),
+            action="correct them; `compile profiles schema` prints what a profile may hold",
+        )
+    return msgspec.convert(normalized(read(path)), Profile)
+
+
+def missing(profile: Profile, machine: Machine) -> tuple[str, ...]:
+    """What `machine` lacks of the profile's requirements; empty when it can run it."""
+    needs = profile.requires
+    if needs.architecture != machine.architecture:
+        return (needs.architecture,)
+    features = tuple(feature for feature in needs.features if feature not in machine.features)
+    return (*features, *_missing_gpu(needs, machine))
+
+
+def auto(machine: Machine | None = None) -> Profile:
+    """The profile of the GPU in `machine` (default: this one) if its engine can be used, otherwise its CPU's.
+
+    Raises:
+        EngineUnavailableError: it satisfies none.
+    """
+    here = machine or detect()
+    profiles = [load(name) for name in (PREFERENCE if here.gpus else CPUS)]
+    fitting = [profile for profile in profiles if not missing(profile, here)]
+    for profile in sorted(fitting, key=lambda profile: not _names_gpu(profile, here)):
+        if profile.name in CPUS or usable(profile):
+            return profile
+    nearest = min(profiles, key=lambda profile: len(missing(profile, here)))
+    raise EngineUnavailableError(
+        f"no shipped profile fits this machine ({here.cpu}, {here.architecture})",
+        found=f"{nearest.name}, the nearest, needs {', '.join(missing(nearest, here))}",
+        expected=f"one of {', '.join(profile.name for profile in profiles)}",
+        action="write a profile for it and pass its path; `compile profiles show NAME` prints one to start from",
+    )
+
+
+def usable(profile: Profile) -> bool:
+    """Whether the profile's engine could build here, and run what it built on the GPU."""
+    from compiler.engines import engine
+    from compiler.engines.tensorrt.choosing import has_bindings
+
+    try:
+        engine(profile.engine).ready(engine_options(profile, "encoder"))
+    except EngineUnavailableError:
+        return False
+    return profile.engine != AHEAD or has_bindings()
+
+
+def engine_options(
+    profile: Profile, kind: Kind, *, targets: Sequence[str] = (), shapes: Sequence[Shapes] = ()
+) -> EngineOptions:
+    """What the profile's engine builds and opens a model of this kind with.
+
+    Args:
+        profile: the profile.
+        kind: of the model.
+        targets: compute capabilities to build plans for, as in "sm89"; none means those of the profile, or that of
+            the GPU which it requires.
+        shapes: buckets that replace those of the recipe.
+
+    Raises:
+        ProfileError: the profile has no recipe for this kind.
+        UsageError: shapes for an engine that builds no plans, or targets for one that does not build ahead.
+    """
+    recipe = profile.recipe(kind)
+    if (targets and profile.engine != AHEAD) or (shapes and profile.engine not in PLANNED):
+        raise UsageError(
+            f'profile {profile.name} takes no {"targets" if targets else "traffic"}: its engine is "{profile.engine}"',
+            expected=f'a profile with the engine "{AHEAD}", which builds plans',
+            action=f"choose one with --profile, such as {GPUS[0]}; `compile profiles list` shows all",
+        )
+    options = EngineOptions(threads=profile.threads, cuda_graph=profile.cuda_graph)
+    if profile.engine not in PLANNED:
+        return options
+    base = profile.plans or PlanOptions()
+    wanted = tuple(targets) or base.targets
+    if not wanted and profile.engine == AHEAD:
+        wanted = (target_of(profile.requires.compute_capability),)
+    plans = msgspec.structs.replace(base, targets=tuple(dict.fromkeys(wanted)), shapes=tuple(shapes) or recipe.shapes)
+    return msgspec.structs.replace(options, plans=plans)
+
+
+def target_of(compute_capability: str) -> str:
+    """ "8.9" as "sm89"."""
+    return f"sm{compute_capability.replace('.', '')}"
+
+
+def _missing_gpu(needs: Requires, machine: Machine) -> tuple[str, ...]:
+    exact, least = needs.compute_capability, needs.min_compute_capability
+    here = [gpu.compute_capability for gpu in machine.gpus]
+    if not exact and not least:
+        return ()
+    if any((not exact or each == exact) and (not least or _version(each) >= _version(least)) for each in here):
+        return ()
+    found = f", not {', '.join(here)}" if here else ""
+    return (f"an NVIDIA GPU of compute capability {exact or f'{least} or later'}{found}",)
+
+
+def _version(capability: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in capability.split("."))
+
+
+def _names_gpu(profile: Profile, machine: Machine) -> bool:
+    """Whether the profile is for a GPU of exactly this name: "L4" is in "NVIDIA L4", not in "NVIDIA L40S"."""
+    names = profile.device.gpu_names if profile.device else ()
+    return any(
+        re.search(rf"(?<!\w){re.escape(name)}(?!\w)", gpu.name, re.IGNORECASE) for name in names for gpu in machine.gpus
+    )

@@ -1,0 +1,134 @@
+"""What a profile holds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from compiler.errors import ProfileError
+from compiler.records import Kind, PlanOptions, Record, Shapes
+
+KINDS = ("encoder", "decoder", "encoder-decoder")
+
+# Number formats that matrices can be multiplied in, or that weights can be kept in; `Pass.formats` uses the same words.
+Format = Literal["float32", "float16", "bfloat16", "int8", "float8", "int4", "float4"]
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Capability = Annotated[str, msgspec.Meta(pattern=r"^(\d+\.\d)?$")]
+
+
+class PassChoice(Record, frozen=True):
+    """A pass and its options. In TOML a plain name, or a table: `{ name = "quantize-weights", bits = 4 }`."""
+
+    name: str
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class Budget(Record, frozen=True):
+    """How far answers may leave PyTorch float32. A key that is not set is shown, but not judged.
+
+    Attributes:
+        noise_factor: float32 only: largest difference, in multiples of the reference's own rounding noise.
+        max_perplexity_ratio: perplexity over the reference's.
+        max_kl_divergence: mean KL divergence of the output distributions, in nats.
+        min_top1_agreement: share of positions with the same most likely answer.
+        min_greedy_agreement: share of greedily generated tokens equal to the reference's, each continued from its text.
+        min_cosine: smallest cosine similarity between a text's vector and the reference's.
+    """
+
+    noise_factor: Annotated[float, msgspec.Meta(ge=1)] | None = None
+    max_perplexity_ratio: Annotated[float, msgspec.Meta(ge=1)] | None = None
+    max_kl_divergence: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    min_top1_agreement: Share | None = None
+    min_greedy_agreement: Share | None = None
+    min_cosine: Share | None = None
+
+
+class Recipe(Record, frozen=True):
+    """What is done to one kind of model. `precision` is the default key of `precisions`.
+
+    `budgets` are those of single precisions, in place of `budget`. `shapes` are the buckets of shapes that plans are
+    built for; only engines that build plans take them.
+    """
+
+    precision: str
+    passes: tuple[PassChoice, ...]
+    precisions: dict[str, tuple[PassChoice, ...]]
+    budget: Budget
+    budgets: dict[str, Budget] = msgspec.field(default_factory=dict)
+    shapes: tuple[Shapes, ...] = ()
+
+    def budget_of(self, precision: str | None) -> Budget:
+        """The budget of a precision; None is the default one."""
+        return self.budgets.get(precision or self.precision, self.budget)
+
+
+class Requires(Record, frozen=True):
+    """What the machine must have.
+
+    Attributes:
+        architecture: of the CPU.
+        features: of the CPU, in Linux's words.
+        compute_capability: of an NVIDIA GPU, exactly, as in "8.9".
+        min_compute_capability: the least that will do.
+    """
+
+    architecture: str
+    features: tuple[str, ...] = ()
+    compute_capability: Capability = ""
+    min_compute_capability: Capability = ""
+
+
+class Device(Record, frozen=True):
+    """The GPU a profile is for: the facts that decide what fits on it and how fast it can be at best.
+
+    Attributes:
+        name: its maker's name.
+        gpu_names: how drivers name it; `auto` prefers the profile that names the GPU it finds.
+        compute_capability: as in "8.9".
+        memory_gb: GB (10^9 bytes).
+        bandwidth_gb_s: of that memory, GB/s.
+        precisions: number formats that it can use.
+        source: the documents that the facts are from.
+    """
+
+    name: str
+    gpu_names: tuple[str, ...]
+    compute_capability: Capability
+    memory_gb: Positive
+    bandwidth_gb_s: Positive
+    precisions: tuple[Format, ...]
+    source: tuple[str, ...]
+
+
+class Profile(Record, frozen=True):
+    """One hardware target.
+
+    `threads` 0 means every physical core. `cuda_graph` records calls of equal shapes on a GPU once and replays them.
+    """
+
+    name: str
+    description: str
+    engine: str
+    requires: Requires
+    encoder: Recipe
+    decoder: Recipe
+    threads: Count = 0
+    cuda_graph: bool = False
+    encoder_decoder: Recipe | None = msgspec.field(default=None, name="encoder-decoder")
+    device: Device | None = None
+    plans: PlanOptions | None = None
+
+    def recipe(self, kind: Kind) -> Recipe:
+        """What is done to models of this kind. Raises ProfileError when the profile does not say."""
+        recipes = {"encoder": self.encoder, "decoder": self.decoder, "encoder-decoder": self.encoder_decoder}
+        if (recipe := recipes[kind]) is None:
+            raise ProfileError(
+                f"profile {self.name} has no recipe for encoder-decoders",
+                expected="a table [encoder-decoder] with precision, passes, precisions and budget",
+                action="add one; `compile profiles show cpu-x86-avx2` prints an example",
+            )
+        return recipe
