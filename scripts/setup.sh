@@ -5,9 +5,11 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
-PYTHON=.venv/bin/python
+VENV="${COMPILER_VENV:-.venv}"
+PYTHON="$VENV/bin/python"
 DEMO="${COMPILER_DEMO_MODELS:-$PWD/artifacts/demo}"
 export COMPILER_DEMO_MODELS="$DEMO"
+BINDINGS="$PWD/artifacts/bindings"
 
 say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
 
@@ -24,17 +26,17 @@ find_python() {
     return 1
 }
 
-# prepare EXTRAS: .venv holds the project (editable) with these extras; a stamp makes the second call free.
+# prepare EXTRAS: $VENV holds the project (editable) with these extras; a stamp makes the second call free.
 prepare() {
-    local extras="$1" stamp=".venv/installed-$1" wanted python
+    local extras="$1" stamp="$VENV/installed-$1" wanted python
     wanted="$(cat pyproject.toml constraints.txt | git hash-object --stdin)"
     if [ -x "$PYTHON" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
         return
     fi
     if ! "$PYTHON" -m pip --version >/dev/null 2>&1; then
         python="$(find_python)"
-        say "Making .venv with $("$python" --version)"
-        if ! "$python" -m venv .venv; then
+        say "Making $VENV with $("$python" --version)"
+        if ! "$python" -m venv "$VENV"; then
             printf 'Python could not make a virtual environment.\n  do:       install its venv module (Debian, Ubuntu: apt install python3-venv)\n' >&2
             return 1
         fi
@@ -72,4 +74,18 @@ fetch_demo_models() {
 fetch_test_models() {
     fetch_demo_models
     fetch rxnmapper==0.4.3 rxnfp==0.1.0 sapiens==1.0.5
+}
+
+# TensorRT's Python bindings, 5 MB each, for the tests to read names from. Versions cannot be installed at once:
+# each is unpacked into a folder of its own.
+fetch_bindings() {
+    local each folder
+    for each in tensorrt-cu12-bindings==10.12.0.36 tensorrt-cu13-bindings==10.16.1.11 tensorrt-cu13-bindings==11.4.0.106; do
+        folder="$BINDINGS/tensorrt-${each##*==}"
+        [ -d "$folder" ] && continue
+        say "Fetching $each from PyPI into $folder"
+        rm -rf "$folder.partial"
+        "$PYTHON" -m pip install -qq --no-deps --no-compile --target "$folder.partial" "$each" >&2
+        mv "$folder.partial" "$folder"
+    done
 }

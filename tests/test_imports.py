@@ -16,8 +16,9 @@ ROOT = Path(__file__).parents[1] / "compiler"
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"records", "storage", "corpus", "statistics", "driver"}),
-    frozenset({"tasks", "machine", "bundle", "cache"}),
-    frozenset({"profile", "checkpoint", "engines"}),
+    frozenset({"tasks", "machine", "bundle", "cache", "traffic"}),
+    frozenset({"checkpoint", "engines"}),
+    frozenset({"profile"}),
     frozenset({"export", "optimize", "check", "measure", "report", "runtime"}),
     frozenset({"evaluate", "compare"}),
     frozenset({"validation"}),
@@ -27,7 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__init__", "__main__"}),
 )
 
-# Validating a profile asks which passes exist; profile.py imports the validator only when it is asked to.
+# Validating a profile asks which passes exist; profile imports the validator only when it is asked to.
 UPWARD = {("profile", "validation")}
 
 # Libraries that only these parts may import, at the top of a module or inside a function.

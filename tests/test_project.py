@@ -21,7 +21,7 @@ from compiler import profile
 from compiler.cli import COMMANDS, main
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/decisions.md", "docs/verified.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/decisions.md", "docs/tensorrt.md", "docs/verified.md")
 LONGEST = 300
 
 
