@@ -23,6 +23,7 @@ CLOSE = 0.03  # of the share of padding that the most buckets leave
 # The dim that the length of a request is a size of.
 LENGTH: dict[Kind, str] = {"encoder": "sequence", "decoder": "sequence", "encoder-decoder": "encoder_sequence"}
 
+WHOLE = 16  # tokens; the largest size of a bucket is a multiple. TensorRT for RTX 1.7 fails on one row of at most 8
 FORM = '37, {"tokens": 37} or {"batch": 4, "tokens": 37}'
 
 
@@ -199,7 +200,8 @@ def _shapes(
             batches[max(request.batch, 1)] += count
         batch = (1, _median(batches), max(batches)) if any(request.batch for request in traffic) else _widest(others)
         for bucket in others:
-            made = {**bucket, "batch": batch, length: (1, _median(tokens), end)}
+            longest = min(-(-end // WHOLE) * WHOLE, limit)
+            made = {**bucket, "batch": batch, length: (1, _median(tokens), longest)}
             if made not in found:
                 found.append(made)
     return (*found, *single)

@@ -15,6 +15,7 @@ from compiler import bundle as bundles
 from compiler import pipeline, profile, records
 from compiler.bundle import CERTIFICATE
 from compiler.engines import engine
+from compiler.engines.tensorrt import sources
 from compiler.errors import EngineUnavailableError, IntegrityError
 from compiler.records import Certificate, Manifest, Optimized
 from compiler.storage import digest
@@ -116,6 +117,31 @@ def test_a_decoder_with_a_static_cache_generates_what_pytorch_does(tiny_decoder:
         found = model.generate(input_ids=torch.tensor(ids), max_new_tokens=12, do_sample=False)
     expected = reference.generate(torch.tensor(ids), max_new_tokens=12, do_sample=False)
     assert found.tolist() == expected.tolist()
+
+
+def test_float4_is_in_the_plans_graph_and_widened_for_onnx_runtime(tiny_decoder: Path, tmp_path: Path) -> None:
+    out = pipeline.build(
+        str(tiny_decoder),
+        profile="nvidia-rtx-5090",
+        precision="float4-weights",
+        out=tmp_path / "bundle",
+        budget=WIDE["decoder"],
+    )
+    manifest = bundles.verify(out)
+    assert [plan.target for plan in manifest.plans] == ["sm120"]
+    assert "float4" in sources.read(out / "plans" / manifest.model).formats
+    assert "float4" not in sources.read(out / manifest.model).formats
+    with compiler.load(out) as model:
+        assert model.generate("the cat", max_new_tokens=3)
+
+
+def test_recorded_traffic_makes_the_shapes(tiny_encoder: Path, tmp_path: Path) -> None:
+    lengths = tmp_path / "lengths.jsonl"
+    lengths.write_text("7\n" * 50 + '{"tokens": 40, "batch": 4}\n' * 50, encoding="utf-8")
+    manifest, _ = build(tiny_encoder, tmp_path / "bundle", "float16", targets=("sm89",), traffic=lengths)
+    largest = [shapes["input_ids"][2] for shapes in manifest.plans[0].shapes]
+    assert sorted(length for _, length in largest) == [16, 48]
+    assert max(batch for batch, _ in largest) >= 4
 
 
 def test_a_precision_that_a_target_lacks_is_refused_before_anything_is_exported(

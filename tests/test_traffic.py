@@ -90,7 +90,7 @@ def test_the_fewest_buckets_that_come_close_are_taken() -> None:
 def test_shapes_keep_what_traffic_does_not_tell() -> None:
     found = fit({Request(10, 0): 3, Request(12, 0): 2, Request(400, 0): 1}, ENCODER, "encoder", 512)
     assert found.shapes == (
-        {"batch": (1, 8, 32), "choices": (1, 4, 8), "sequence": (1, 10, 12)},
+        {"batch": (1, 8, 32), "choices": (1, 4, 8), "sequence": (1, 10, 16)},
         {"batch": (1, 8, 32), "choices": (1, 4, 8), "sequence": (1, 400, 400)},
     )
 
@@ -106,8 +106,8 @@ def test_batches_come_from_the_file_where_it_names_them() -> None:
 def test_the_step_of_a_decoder_stays_as_it_is() -> None:
     found = fit(alone(30, 900), DECODER, "decoder", 2048)
     assert found.shapes == (
-        {"batch": (1, 1, 8), "sequence": (1, 30, 30), "kept": (1, 1, 512)},
-        {"batch": (1, 1, 8), "sequence": (1, 900, 900), "kept": (1, 1, 512)},
+        {"batch": (1, 1, 8), "sequence": (1, 30, 32), "kept": (1, 1, 512)},
+        {"batch": (1, 1, 8), "sequence": (1, 900, 912), "kept": (1, 1, 512)},
         DECODER[1],
     )
 

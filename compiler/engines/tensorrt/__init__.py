@@ -21,7 +21,8 @@ def version() -> str:
     """Every flavor that is installed here, with its version, and ONNX Runtime's."""
     from compiler.engines.tensorrt.flavors import installed
 
-    return "; ".join([*(f"{flavor.name} {flavor.version}" for flavor in installed()), onnxruntime_cpu.version()])
+    flavors = [f"{flavor.name} {flavor.version}" for flavor in installed()]
+    return "; ".join([*flavors, f"onnxruntime {onnxruntime_cpu.version()}"])
 
 
 def why_unavailable() -> str | None:
