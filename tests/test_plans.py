@@ -132,6 +132,8 @@ def test_float4_is_in_the_plans_graph_and_widened_for_onnx_runtime(tiny_decoder:
     assert "float4" in sources.read(out / "plans" / manifest.model).formats
     assert "float4" not in sources.read(out / manifest.model).formats
     with compiler.load(out) as model:
+        assert model.serving is not None
+        assert (model.serving.engine, "driver" in model.serving.reason) == ("onnxruntime-cpu", True)
         assert model.generate("the cat", max_new_tokens=3)
 
 

@@ -13,9 +13,9 @@ import msgspec
 import numpy as np
 
 from compiler import bundle, records
-from compiler.engines import Session, open_bundle
+from compiler.engines import Session, open_bundle, serving
 from compiler.errors import UsageError
-from compiler.records import Certificate, Manifest
+from compiler.records import Certificate, Manifest, Serving
 from compiler.runtime.adapters import Adapters
 from compiler.runtime.conversation import Conversation
 from compiler.runtime.feeds import FeedCheck
@@ -49,7 +49,9 @@ def load(path: str | Path, *, verify: bool = True, threads: int | None = None) -
         warnings.warn(f"{folder} is loaded without checking its digests", UnverifiedWarning, stacklevel=2)
     manifest = bundle.verify(folder) if verify else bundle.read(folder)
     options = manifest.options if threads is None else msgspec.structs.replace(manifest.options, threads=threads)
-    return named(Model, manifest.architecture)(folder, manifest, open_bundle(folder, manifest, options))
+    model = named(Model, manifest.architecture)(folder, manifest, open_bundle(folder, manifest, options))
+    model.serving = serving(manifest, options)
+    return model
 
 
 class Model(Understanding, PipelineModel):
@@ -57,7 +59,12 @@ class Model(Understanding, PipelineModel):
 
     With transformers installed it is also a pipeline's model:
     `transformers.pipeline("fill-mask", model=compiler.load(bundle), tokenizer=bundle)`.
+
+    `serving` says which engine answers, and why that one where the bundle leaves a choice (None for a session that was
+    not opened by `load`).
     """
+
+    serving: Serving | None = None
 
     def __init__(self, folder: Path, manifest: Manifest, session: Session) -> None:
         super().__init__()
