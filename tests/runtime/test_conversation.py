@@ -140,7 +140,7 @@ def test_a_failing_engine_changes_nothing(decoder: Model, monkeypatch: pytest.Mo
         assert chat.send(SAID[1], max_new_tokens=5) == decoder.generate(messages, max_new_tokens=5)
 
 
-def _fail(decoding: object) -> None:
+def _fail(decoding: object, sequence: int) -> None:
     raise EngineError("broken")
 
 
