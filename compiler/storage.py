@@ -34,21 +34,23 @@ def staging(target: Path, marker: str) -> Iterator[Path]:
     """
     target = target.absolute()
     others = target.with_name(f"{target.name}.staging")
-    with _storage_errors(target, _ANY), locked(others):
-        _guard(target, marker)
-        _sweep(target)
-        folder = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
-        folder.mkdir()
-        alive = os.open(folder, os.O_RDONLY)  # locked while we live: how _sweep tells a leftover from work in progress
-        fcntl.flock(alive, fcntl.LOCK_EX)
-    with _storage_errors(target, _FULL):
-        try:
+    folder = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    alive: int | None = None
+    try:
+        with _storage_errors(target, _ANY), locked(others):
+            _guard(target, marker)
+            _sweep(target)
+            folder.mkdir()
+            alive = os.open(folder, os.O_RDONLY)  # locked while we live: how _sweep tells a leftover from work at hand
+            fcntl.flock(alive, fcntl.LOCK_EX)
+        with _storage_errors(target, _FULL):
             yield folder
             with locked(others):
                 _guard(target, marker)
                 _publish(folder, target)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if alive is not None:
             os.close(alive)
 
 
