@@ -186,7 +186,7 @@ def test_build_shows_what_traffic_became(invoke, replace, passed: Path, tmp_path
     assert "1 of 11 requests are cut to the 64 tokens" in answer.stdout
     found = invoke(*words, "--json").json["traffic"]
     assert (found["lengths"], found["requests"], found["cut"]) == ([7, 64], 11, 1)
-    assert found["shapes"][0]["sequence"] == [1, 7, 7]
+    assert found["shapes"][0]["sequence"] == [1, 7, 16]
     assert found["padding"][0] > 0.5
 
 
