@@ -70,6 +70,6 @@ def test_traffic_is_refused_before_any_work_as_well(monkeypatch: pytest.MonkeyPa
     ready(profile.load("nvidia-l4"), traffic={Request(7, 0): 1})
     (options,) = asked
     assert options.plans is not None
-    assert options.plans.shapes[0]["sequence"] == (1, 7, 7)
+    assert options.plans.shapes[0]["sequence"] == (1, 7, 16)
     with pytest.raises(UsageError, match="takes no traffic"):
         ready(profile.load("cpu-x86-avx2"), traffic={Request(7, 0): 1})
