@@ -11,6 +11,7 @@ import io
 import zipfile
 from pathlib import Path
 
+from compiler.engines.tensorrt.plans import FOLDER
 from compiler.errors import IntegrityError
 
 SUFFIXES = (".engine", ".profile")
@@ -18,7 +19,7 @@ SUFFIXES = (".engine", ".profile")
 
 def file_name(target: str, graph: str = "") -> str:
     """`plans/sm89.onnxruntime.zip`, or `plans/sm89.encoder.onnxruntime.zip`, relative to the bundle."""
-    return f"plans/{target}{f'.{graph}' if graph else ''}.onnxruntime.zip"
+    return f"{FOLDER}/{target}{f'.{graph}' if graph else ''}.onnxruntime.zip"
 
 
 def pack(folder: Path) -> bytes:

@@ -73,7 +73,7 @@ def _fit(device: int, plans: Sequence[Plan]) -> Fit | str:
     if not fitting:
         return f"the GPU is {target}, the bundle has plans for {_listed([plan.target for plan in plans])}"
     if not has_bindings():
-        return "plans need cuda-python, which is not installed; install it with: pip install cuda-python"
+        return "plans need cuda-bindings, which is not installed; install it with: pip install cuda-bindings"
     reasons = []
     for plan in fitting:
         flavor = flavors.probe(plan.flavor)

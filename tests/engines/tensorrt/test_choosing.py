@@ -185,7 +185,7 @@ def test_the_gpus_own_plan_comes_first(machine: Machine) -> None:
 
 def test_without_cuda_python(machine: Machine) -> None:
     machine("8.9", tensorrt=FULL, bindings=False)
-    assert "install it with: pip install cuda-python" in reason(plan("sm89"))
+    assert "install it with: pip install cuda-bindings" in reason(plan("sm89"))
 
 
 def test_the_model_itself_is_opened(machine: Machine, tmp_path: Path) -> None:

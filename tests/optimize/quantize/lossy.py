@@ -11,6 +11,14 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from compiler.optimize.passes import Context, Feeds, Pass
 from tests.optimize.graphs import exported, outputs
 
+# The head's weight is the table that tokens are looked up in.
+TIED = """g (int64[batch, sequence] ids, float[40, 64] table, float[64, 64] w) => (float[batch, sequence, 40] logits) {
+    x = Gather(table, ids)
+    hidden = MatMul(x, w)
+    head = Transpose <perm = [1, 0]> (table)
+    logits = MatMul(hidden, head)
+}"""
+
 
 def error(pass_: Pass, model: ir.Model, feeds: Mapping[str, np.ndarray], calibration: Sequence[Feeds] = ()) -> float:
     """Apply a pass that must modify the model; the largest change of an output, relative to the largest output."""

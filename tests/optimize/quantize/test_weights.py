@@ -7,19 +7,13 @@ import pytest
 from compiler.optimize.passes import Context
 from compiler.optimize.quantize.weights import QuantizeWeights
 from tests.optimize.graphs import context, exported, graph, operators, outputs, random
-from tests.optimize.quantize.lossy import error
+from tests.optimize.quantize.lossy import TIED, error
 
 X = random(2, 5, 64)
 ONE = """g (float[batch, sequence, 64] x, float[64, 48] w, float[48] b) => (float[batch, sequence, 48] y) {
     product = MatMul(x, w)
     total = Add(product, b)
     y = Relu(total)
-}"""
-TIED = """g (int64[batch, sequence] ids, float[40, 64] table, float[64, 64] w) => (float[batch, sequence, 40] logits) {
-    x = Gather(table, ids)
-    hidden = MatMul(x, w)
-    head = Transpose <perm = [1, 0]> (table)
-    logits = MatMul(hidden, head)
 }"""
 IDS = np.array([[0, 39, 7, 7, 21]])
 

@@ -9,19 +9,13 @@ from compiler.errors import PassError
 from compiler.optimize.passes import Context
 from compiler.optimize.quantize.weights_dq import QuantizeWeightsDq
 from tests.optimize.graphs import context, exported, graph, operators, random
-from tests.optimize.quantize.lossy import error
+from tests.optimize.quantize.lossy import TIED, error
 
 X = random(2, 5, 128)
 ONE = """g (float[batch, sequence, 128] x, float[128, 48] w, float[48] b) => (float[batch, sequence, 48] y) {
     product = MatMul(x, w)
     total = Add(product, b)
     y = Relu(total)
-}"""
-TIED = """g (int64[batch, sequence] ids, float[40, 64] table, float[64, 64] w) => (float[batch, sequence, 40] logits) {
-    x = Gather(table, ids)
-    hidden = MatMul(x, w)
-    head = Transpose <perm = [1, 0]> (table)
-    logits = MatMul(hidden, head)
 }"""
 
 
