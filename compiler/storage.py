@@ -75,6 +75,25 @@ def locked(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that others see it whole or not at all, also after a power cut; folders above it are made.
+
+    Raises:
+        StorageError: the disk is full or not writable.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    with _storage_errors(path.absolute(), _ANY):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file's content, in hex; the file is streamed.
 

@@ -215,10 +215,25 @@ def test_a_full_disk_in_the_middle_of_a_build(compile_: Compile, tiny_decoder: P
     bundles.verify(tmp_path / "out")
 
 
+@pytest.mark.parametrize("variable", ["TRANSFORMER_COMPILER_CACHE", "HOME"])
+def test_a_cache_that_cannot_be_made(variable: str, compile_: Compile, tiny_encoder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    env = {name: value for name, value in environment(tmp_path / "cache").items() if name != "XDG_CACHE_HOME"}
+    if variable == "HOME":
+        env.pop("TRANSFORMER_COMPILER_CACHE")
+    result = compile_(
+        "build", tiny_encoder, "--out", tmp_path / "out", *FLOAT, env=env | {variable: str(tmp_path / "file" / "below")}
+    )
+    assert result.returncode == 12, result.stderr
+    assert "cannot write" in result.stderr
+
+
+@pytest.mark.parametrize("inherited", ["", "trap '' INT TERM; "])
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_during_export(how: signal.Signals, tiny_decoder: Path, tmp_path: Path) -> None:
+def test_an_interrupt_during_export(how: signal.Signals, inherited: str, tiny_decoder: Path, tmp_path: Path) -> None:
+    """A job that a shell starts in the background inherits that SIGINT is ignored."""
     process = subprocess.Popen(
-        command("build", tiny_decoder, "--out", tmp_path / "out", *FLOAT),
+        ["sh", "-c", f'{inherited}exec "$@"', "sh", *command("build", tiny_decoder, "--out", tmp_path / "out", *FLOAT)],
         env=environment(tmp_path / "cache"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

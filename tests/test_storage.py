@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from compiler.errors import CompilerError, EngineError, StorageError, UsageError
-from compiler.storage import digest, locked, staging
+from compiler.storage import digest, locked, staging, write_whole
 
 MARKER = "done.json"
 
@@ -188,3 +188,24 @@ def test_digest(tmp_path: Path) -> None:
     assert digest(tmp_path / "file") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     with pytest.raises(StorageError, match="nothing"):
         digest(tmp_path / "nothing")
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "deep" / "answer.txt"
+    write_whole(path, b"one")
+    assert path.read_bytes() == b"one"
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="No space left"):
+        write_whole(path, b"two")
+    assert path.read_bytes() == b"one"
+    assert names(path.parent) == ["answer.txt"]
+
+
+def test_a_file_below_a_file_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="Not a directory"):
+        write_whole(tmp_path / "file" / "below" / "answer.txt", b"one")

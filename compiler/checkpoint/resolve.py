@@ -13,6 +13,7 @@ from compiler.cache import key
 from compiler.checkpoint.weights import check_safetensors, require_shards
 from compiler.errors import CheckpointError, UsageError, did_you_mean
 from compiler.records import Source
+from compiler.storage import write_whole
 from compiler.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -99,8 +100,7 @@ def resolve(
     else:
         _require_known(config, model)
         found = wanted or _infer_task(folder, config)
-        answer.parent.mkdir(parents=True, exist_ok=True)
-        answer.write_text(found)
+        write_whole(answer, found.encode())
     if found not in TASKS:
         raise UsageError(
             f'{model}: {config["architectures"][0]} is made for "{found}", which cannot be compiled yet',

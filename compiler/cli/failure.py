@@ -72,15 +72,19 @@ def describe(error: BaseException) -> Failure:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Treat SIGTERM, a pipeline's cancel, as Ctrl-C: temporary files are removed on the way out."""
+    """Treat SIGTERM, a pipeline's cancel, as Ctrl-C: temporary files are removed on the way out.
+
+    Ctrl-C counts also in a job that a shell started in the background, which inherits that it is ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGTERM, _interrupt)
+    previous = {each: signal.signal(each, _interrupt) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for each, handler in previous.items():
+            signal.signal(each, handler)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
