@@ -20,7 +20,7 @@ import msgspec
 from compiler import bundle, records, stages
 from compiler import profile as profiles
 from compiler.cache import cache_folder
-from compiler.errors import BudgetError, CheckpointError, UsageError, did_you_mean
+from compiler.errors import BudgetError, UsageError, did_you_mean
 from compiler.profile import Budget
 from compiler.records import Certificate, Checked, Exported, Manifest, Measured
 from compiler.records.divergence import Diverged
@@ -177,25 +177,37 @@ def optimize(
 
 
 def check(
-    bundle: Path, *, reference: str | None = None, budget: dict[str, float] | None = None, progress: Progress = silent
+    bundle: Path,
+    *,
+    reference: str | None = None,
+    adapters: Sequence[str] = (),
+    budget: dict[str, float] | None = None,
+    progress: Progress = silent,
 ) -> Checked:
     """Compare a bundle with PyTorch again.
 
     Args:
         bundle: the folder.
-        reference: where the checkpoint is now; None is where it was when the bundle was built.
+        reference: where the checkpoint is now; None is the hub, or where a build on this machine found it last.
+        adapters: where its adapters are now, each PATH or NAME=PATH; others are where they were found last.
         budget: limits that replace those the bundle was certified with.
 
     Raises:
-        CheckpointError: the reference is not the checkpoint that the bundle was built from.
+        CheckpointError: the reference is not the checkpoint that the bundle was built from, or cannot be found.
     """
     manifest, certificate = _open(bundle)
     limits = _budget(msgspec.convert(certificate.budget, Budget), budget or {})
-    return stages.run_check(bundle, checkpoint_of(manifest, reference, progress), limits, progress, manifest)
+    checkpoint = checkpoint_of(manifest, reference, progress, adapters)
+    return stages.run_check(bundle, checkpoint, limits, progress, manifest)
 
 
 def bisect(
-    bundle: Path, *, reference: str | None = None, budget: dict[str, float] | None = None, progress: Progress = silent
+    bundle: Path,
+    *,
+    reference: str | None = None,
+    adapters: Sequence[str] = (),
+    budget: dict[str, float] | None = None,
+    progress: Progress = silent,
 ) -> Diverged:
     """Find the first layer at which a bundle's answers leave PyTorch's. Arguments as in `check`."""
     from compiler.check import bisect
@@ -205,7 +217,7 @@ def bisect(
 
     manifest, certificate = _open(bundle)
     limits = _budget(msgspec.convert(certificate.budget, Budget), budget or {})
-    checkpoint = checkpoint_of(manifest, reference, progress)
+    checkpoint = checkpoint_of(manifest, reference, progress, adapters)
     progress(Event("check", "layer by layer"))
     runs = engine(manifest.engine)
     with closing(open_bundle(bundle, manifest, manifest.options)) as session:
@@ -222,12 +234,14 @@ def bisect(
     return msgspec.structs.replace(found, location=str(bundle))
 
 
-def bench(bundle: Path, *, reference: str | None = None, progress: Progress = silent) -> Measured:
+def bench(
+    bundle: Path, *, reference: str | None = None, adapters: Sequence[str] = (), progress: Progress = silent
+) -> Measured:
     """Measure a bundle and PyTorch again on this machine. Arguments as in `check`."""
     from compiler.measure import measure
 
     manifest, _ = _open(bundle)
-    folder = checkpoint_of(manifest, reference, progress).folder
+    folder = checkpoint_of(manifest, reference, progress, adapters).folder
     return measure(bundle, folder, progress=stages.report(progress, "measure"))
 
 
@@ -251,29 +265,14 @@ def _open(folder: Path) -> tuple[Manifest, Certificate]:
     return manifest, records.load(folder / bundle.CERTIFICATE, Certificate)
 
 
-def checkpoint_of(manifest: Manifest, location: str | None, progress: Progress = silent) -> Checkpoint:
-    """What a bundle was built from. `location` and errors as in `check`."""
-    from compiler.checkpoint.join import reopen
+def checkpoint_of(
+    manifest: Manifest, reference: str | None, progress: Progress = silent, adapters: Sequence[str] = ()
+) -> Checkpoint:
+    """What a bundle was built from. Arguments and errors as in `check`."""
+    from compiler.checkpoint.origins import reopen
 
-    source = manifest.source
-    progress(Event("checkpoint", location or source.location))
-    found = reopen(manifest, location, cache_folder())
-    if found.source.digest != source.digest:
-        raise CheckpointError(
-            f"{location or source.location}: not the checkpoint that the bundle was built from",
-            found=f"digest {found.source.digest[:16]}...",
-            expected=f"digest {source.digest[:16]}...",
-            action="name the original with --reference, or build again",
-        )
-    for adapter, now in zip(manifest.adapters, found.adapters, strict=True):
-        if adapter.source.digest != now.source.digest:
-            raise CheckpointError(
-                f'{now.source.location}: not the adapter "{adapter.name}" that the bundle was built with',
-                found=f"digest {now.source.digest[:16]}...",
-                expected=f"digest {adapter.source.digest[:16]}...",
-                action="put the original back, or build again",
-            )
-    return found
+    progress(Event("checkpoint", reference or manifest.source.name))
+    return reopen(manifest, reference, adapters, cache_folder())
 
 
 def _outside(folder: str, checked: Checked) -> BudgetError:

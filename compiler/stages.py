@@ -62,12 +62,15 @@ def run_checkpoint(
 ) -> Checkpoint:
     from compiler.checkpoint import adapter, resolve
     from compiler.checkpoint.join import attach
+    from compiler.checkpoint.origins import remember
 
     progress(Event("checkpoint", model))
     found = adapter.find(adapters)
     wanted = task or adapter.task_of(found)
     checkpoint = resolve(model, task=wanted, revision=revision, allow_pickle=allow_pickle, cache=cache_folder())
-    return attach(checkpoint, found, adapter_base, cache_folder())
+    attached = attach(checkpoint, found, adapter_base, cache_folder())
+    remember(attached, cache_folder())
+    return attached
 
 
 def run_export(checkpoint: Checkpoint, progress: Progress) -> tuple[Path, Exported]:
@@ -269,7 +272,7 @@ def run_seal(
             if (built_in / part).is_dir():
                 shutil.copytree(built_in / part, folder / part)
         records.save(made, folder / bundle.CERTIFICATE)
-        (folder / "report.html").write_text(html(single(made, out.name, str(out))), encoding="utf-8")
+        (folder / "report.html").write_text(html(single(made, out.name, out.name)), encoding="utf-8")
         bundle.seal(folder, bundle.manifest_of(optimized, built))
     return made
 

@@ -221,7 +221,7 @@ def manifest(
     pooling: Pooling | None = None,
 ) -> Manifest:
     return Manifest(
-        source=Source(kind="folder", location="tiny", digest="0" * 64),
+        source=Source(kind="folder", name="tiny", digest="0" * 64),
         task="text-generation" if layout else "feature-extraction",
         kind=kind,
         architecture="Tiny",

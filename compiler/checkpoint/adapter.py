@@ -56,13 +56,14 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 class Adapter:
     """A vetted adapter. `joined` is the checkpoint folder that holds it and its base, once it is known.
 
-    `name` is what requests choose it by; an empty one is compiled into the model.
+    `name` is what requests choose it by; an empty one is compiled into the model. `location` is what the user named.
     """
 
     name: str
     source: Source
     folder: Path
     config: dict[str, Any]
+    location: str
     joined: Path | None = None
 
     @property
@@ -117,7 +118,7 @@ def task_of(adapters: Sequence[Adapter]) -> str | None:
     if len(tasks) > 1:
         raise UsageError(
             "these adapters are for different tasks",
-            found=", ".join(f"{each.source.location} for {each.task}" for each in adapters),
+            found=", ".join(f"{each.location} for {each.task}" for each in adapters),
             expected="one task",
             action="build one bundle for each task, or choose with --task",
         )
@@ -159,8 +160,13 @@ def _find(name: str, location: str) -> Adapter:
     _require_sane(config, weights, location)
     files = [folder / file for file in (CONFIG, WEIGHTS, "config.json", *TOKENIZER) if (folder / file).is_file()]
     total = hashlib.sha256("".join(f"{file.name}\0{digest(file)}" for file in files).encode()).hexdigest()
-    source = Source(kind="hub" if commit else "folder", location=location, digest=total, revision=commit)
-    return Adapter(name=name, source=source, folder=folder, config=config)
+    source = Source(
+        kind="hub" if commit else "folder",
+        name=location if commit else folder.name,
+        digest=total,
+        revision=commit,
+    )
+    return Adapter(name=name, source=source, folder=folder, config=config, location=location)
 
 
 def _config(folder: Path, location: str) -> dict[str, Any]:

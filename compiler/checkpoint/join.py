@@ -14,11 +14,10 @@ from typing import Any
 
 import msgspec
 
-from compiler.checkpoint.adapter import CONFIG, ORIGIN, TOKENIZER, WEIGHTS, Adapter, find, last_part
-from compiler.checkpoint.resolve import Checkpoint, resolve
+from compiler.checkpoint.adapter import CONFIG, ORIGIN, TOKENIZER, WEIGHTS, Adapter, last_part
+from compiler.checkpoint.resolve import Checkpoint
 from compiler.checkpoint.weights import shapes
 from compiler.errors import CheckpointError
-from compiler.records import Manifest
 from compiler.storage import staging
 
 FOLDER = "adapter"  # within a joined checkpoint
@@ -51,34 +50,19 @@ def join(checkpoint: Checkpoint, adapters: Sequence[Adapter], cache: Path) -> Ch
     folder = _join(checkpoint, adapter, cache)
     total = hashlib.sha256(f"{checkpoint.source.digest}\0{adapter.source.digest}".encode()).hexdigest()
     source = msgspec.structs.replace(checkpoint.source, digest=total, adapter=adapter.source)
-    return replace(checkpoint, source=source, folder=folder, config=json.loads((folder / "config.json").read_bytes()))
-
-
-def reopen(manifest: Manifest, location: str | None, cache: Path) -> Checkpoint:
-    """What a bundle was built from, adapters included; digests are for the caller to compare.
-
-    Args:
-        location: where the base is now; None is where it was.
-
-    Raises:
-        CheckpointError: the base or an adapter is gone, or damaged.
-    """
-    source = manifest.source
-    revision = None if location else source.revision
-    checkpoint = resolve(location or source.location, task=manifest.task, revision=revision, cache=cache)
-    kept = [f"{each.name}={each.source.location}" for each in manifest.adapters]
-    return join(checkpoint, find([source.adapter.location] if source.adapter else kept), cache)
+    config = json.loads((folder / "config.json").read_bytes())
+    return replace(checkpoint, source=source, folder=folder, config=config, compiled_in=adapter.location)
 
 
 def _require_base(adapter: Adapter, checkpoint: Checkpoint, base: str | None) -> None:
     if adapter.base is None:  # it does not say; shapes are compared when it is loaded
         return
-    location = last_part(checkpoint.source.location).removesuffix(".gguf")
+    location = last_part(checkpoint.source.name).removesuffix(".gguf")
     own = checkpoint.config.get("_name_or_path")
     known = [last_part(base)] if base else [location, *([last_part(own)] if isinstance(own, str) and own else [])]
     if adapter.base.lower() not in {name.lower() for name in known}:
         raise CheckpointError(
-            f"{adapter.source.location}: an adapter of another model",
+            f"{adapter.location}: an adapter of another model",
             found=f'trained on "{adapter.base}"',
             expected=" or ".join(f'"{name}"' for name in dict.fromkeys(known)),
             action=f"if this is the same model under another name, say so: --adapter-base {adapter.base}",
@@ -88,7 +72,7 @@ def _require_base(adapter: Adapter, checkpoint: Checkpoint, base: str | None) ->
 def _join(checkpoint: Checkpoint, adapter: Adapter, cache: Path) -> Path:
     """A folder with links to the base's files, the adapter's files in `adapter/`, and one config.json for both."""
     source = adapter.source
-    parts = (str(checkpoint.folder), checkpoint.source.digest, source.digest, source.location, checkpoint.task)
+    parts = (str(checkpoint.folder), checkpoint.source.digest, source.digest, adapter.location, checkpoint.task)
     out = cache / "checkpoint" / hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     if (out / "config.json").exists():
         return out
@@ -102,7 +86,7 @@ def _join(checkpoint: Checkpoint, adapter: Adapter, cache: Path) -> Path:
         (folder / FOLDER).mkdir()
         for name in (CONFIG, WEIGHTS):
             shutil.copyfile(adapter.folder / name, folder / FOLDER / name)
-        (folder / FOLDER / ORIGIN).write_text(source.location, encoding="utf-8")
+        (folder / FOLDER / ORIGIN).write_text(adapter.location, encoding="utf-8")
         config = json.loads((checkpoint.folder / "config.json").read_bytes())
         (folder / "config.json").write_text(json.dumps({**config, **_labels(adapter, config)}, indent=2))
     return out

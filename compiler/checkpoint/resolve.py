@@ -34,14 +34,17 @@ PIPELINES = {
 class Checkpoint:
     """A vetted checkpoint. `folder` has config.json and safetensors weights, whatever the source looked like.
 
-    `adapters` are those that stay apart; one that is compiled in is part of `folder`.
+    `location` is what the user named. `adapters` are those that stay apart; one that is compiled in is part of
+    `folder`, and `compiled_in` is what the user named it by.
     """
 
     source: Source
     folder: Path
     task: str
     config: dict[str, Any]
+    location: str
     adapters: tuple[Adapter, ...] = ()
+    compiled_in: str = ""
 
     @property
     def architecture(self) -> str:
@@ -74,13 +77,13 @@ def resolve(
                 expected="a folder, a .gguf file or a hub id",
                 action="name the folder that holds config.json and model.safetensors",
             )
-        source, folder = _gguf(path, model, cache)
+        source, folder = _gguf(path, cache)
     elif path.is_dir():
         folder = path.resolve()
-        source = Source(kind="folder", location=model, digest=_digest(folder))
+        source = Source(kind="folder", name=folder.name, digest=_digest(folder))
     else:
         folder, commit = hub(model, revision, allow_pickle=allow_pickle)
-        source = Source(kind="hub", location=model, digest=_digest(folder), revision=commit)
+        source = Source(kind="hub", name=model, digest=_digest(folder), revision=commit)
     if revision and source.kind != "hub":
         raise UsageError("--revision", found=f"a local {source.kind}", expected="a hub id", action="drop --revision")
 
@@ -107,7 +110,7 @@ def resolve(
             expected=", ".join(TASKS),
             action="choose one with --task if the model has it",
         )
-    return Checkpoint(source=source, folder=folder, task=found, config=config)
+    return Checkpoint(source=source, folder=folder, task=found, config=config, location=model)
 
 
 def canonical_task(task: str) -> str:
@@ -147,7 +150,7 @@ def _file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _gguf(path: Path, location: str, cache: Path) -> tuple[Source, Path]:
+def _gguf(path: Path, cache: Path) -> tuple[Source, Path]:
     with path.open("rb") as file:
         magic = file.read(4)
     if magic != b"GGUF":
@@ -155,7 +158,7 @@ def _gguf(path: Path, location: str, cache: Path) -> tuple[Source, Path]:
     from compiler.checkpoint.gguf import materialize
 
     digest = _file_digest(path)
-    return Source(kind="gguf", location=location, digest=digest), materialize(path, cache / "checkpoint" / digest[:32])
+    return Source(kind="gguf", name=path.name, digest=digest), materialize(path, cache / "checkpoint" / digest[:32])
 
 
 def hub(model: str, revision: str | None, *, allow_pickle: bool) -> tuple[Path, str]:

@@ -13,8 +13,9 @@ from compiler.cli.progress import working
 @click.command(short_help="A bundle's speed and memory beside PyTorch.")
 @click.argument("bundle", type=options.FOLDER)
 @options.reference
+@options.reference_adapter
 @options.output
-def bench(bundle: Path, reference: str | None, as_json: bool, verbose: bool) -> None:
+def bench(bundle: Path, *, reference: str | None, adapters: tuple[str, ...], as_json: bool, verbose: bool) -> None:
     """Measure BUNDLE and its checkpoint in PyTorch, each in a process of its own.
 
     \b
@@ -26,7 +27,7 @@ def bench(bundle: Path, reference: str | None, as_json: bool, verbose: bool) -> 
     from compiler.cli.summary import plain, show_measured, speedups
 
     with working(verbose) as progress:
-        measured = pipeline.bench(bundle, reference=reference, progress=progress)
+        measured = pipeline.bench(bundle, reference=reference, adapters=adapters, progress=progress)
     if as_json:
         emit({"bundle": bundle, "speedup": plain(speedups(measured)), "measured": measured})
     else:

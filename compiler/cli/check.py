@@ -13,11 +13,19 @@ from compiler.cli.progress import working
 @click.command(short_help="A bundle's answers against PyTorch float32.")
 @click.argument("bundle", type=options.FOLDER)
 @options.reference
+@options.reference_adapter
 @options.budget
 @click.option("--bisect", is_flag=True, help="Also find the first layer whose output leaves its tolerance.")
 @options.output
 def check(
-    bundle: Path, *, reference: str | None, budget: dict[str, float], bisect: bool, as_json: bool, verbose: bool
+    bundle: Path,
+    *,
+    reference: str | None,
+    adapters: tuple[str, ...],
+    budget: dict[str, float],
+    bisect: bool,
+    as_json: bool,
+    verbose: bool,
 ) -> None:
     """Compare BUNDLE with its checkpoint in PyTorch float32. Exit code 8 when it is outside the budget.
 
@@ -34,8 +42,12 @@ def check(
     from compiler.errors import BudgetError
 
     with working(verbose) as progress:
-        checked = pipeline.check(bundle, reference=reference, budget=budget, progress=progress)
-        found = pipeline.bisect(bundle, reference=reference, budget=budget, progress=progress) if bisect else None
+        checked = pipeline.check(bundle, reference=reference, adapters=adapters, budget=budget, progress=progress)
+        found = (
+            pipeline.bisect(bundle, reference=reference, adapters=adapters, budget=budget, progress=progress)
+            if bisect
+            else None
+        )
     if as_json:
         more = {"diverged": found} if found else {}
         emit({"bundle": bundle, "verdict": "pass" if checked.passed else "fail", "checked": checked, **more})

@@ -154,7 +154,7 @@ def _evaluate(
             systems.append(plan.require_alike(evaluate.bundle_at(against, "against")))
         if not no_reference:
             checkpoint = pipeline.checkpoint_of(made.manifest, reference, progress)
-            systems.append(evaluate.reference_of(made, checkpoint.folder, checkpoint.source.location))
+            systems.append(evaluate.reference_of(made, checkpoint.folder, checkpoint.location))
         result = plan.run(
             systems,
             include_texts=include_texts,

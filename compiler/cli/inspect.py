@@ -49,7 +49,7 @@ def inspect(bundle: Path, as_json: bool, verbose: bool) -> None:
         table(("layer", "nodes", "precision"), [(one.operator, one.count, one.precision) for one in layers], title)
     source = manifest.source
     facts = [
-        ("source", f"{source.location} ({source.kind})"),
+        ("source", f"{source.name} ({source.kind})"),
         ("digest", source.digest),
         ("architecture", manifest.architecture),
         ("parameters", f"{manifest.parameters:,}"),

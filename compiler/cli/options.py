@@ -146,7 +146,15 @@ reference = click.option(
     "--reference",
     metavar="MODEL",
     shell_complete=complete_path,
-    help="The checkpoint.  [default: where the bundle came from]",
+    help="The checkpoint.  [default: the hub, or where a build on this machine found it]",
+)
+reference_adapter = click.option(
+    "--adapter",
+    "adapters",
+    metavar="[NAME=]PATH",
+    multiple=True,
+    shell_complete=complete_adapter,
+    help="Where an adapter that the bundle was built with is now. Repeatable.",
 )
 out = click.option(
     "--out",

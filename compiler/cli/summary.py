@@ -87,7 +87,7 @@ def _serving(checked: Checked) -> str:
 def _adapters(manifest: Manifest) -> str:
     """The names to choose from, or where the one that is compiled in came from."""
     if manifest.source.adapter:
-        return f"{manifest.source.adapter.location}, compiled in"
+        return f"{manifest.source.adapter.name}, compiled in"
     return ", ".join(adapter.name for adapter in manifest.adapters)
 
 

@@ -105,7 +105,7 @@ def _carry_text_files(checkpoint: Checkpoint, model: Any, out: Path) -> int:
     tokenizer = load_tokenizer(checkpoint.folder)
     if not getattr(tokenizer, "is_fast", False):
         raise CheckpointError(
-            f"{checkpoint.source.location}: this tokenizer has no tokenizer.json form",
+            f"{checkpoint.location}: this tokenizer has no tokenizer.json form",
             found=type(tokenizer).__name__,
             action="use a checkpoint with a fast tokenizer",
         )
@@ -113,7 +113,7 @@ def _carry_text_files(checkpoint: Checkpoint, model: Any, out: Path) -> int:
     last, number = max(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
     if number >= rows:
         raise CheckpointError(
-            f"{checkpoint.source.location}: tokenizer and model do not belong together",
+            f"{checkpoint.location}: tokenizer and model do not belong together",
             found=f"token {number} ({last!r}) in the tokenizer, {rows} rows in the embedding",
             expected="a row for every token",
             action="use the tokenizer that the model was trained with",

@@ -13,12 +13,12 @@ class Source(Record, frozen=True):
     """Where the weights came from, and their identity.
 
     `digest` is the SHA-256 over the names and contents of the files that decide the answers (weights, configuration,
-    tokenizer), so two sources with one digest are the same model. `location` is what the user typed. `adapter` was
-    compiled into the model, and counts for its digest.
+    tokenizer), so two sources with one digest are the same model. `name` is the hub's id, or the last part of a path:
+    where the files lay is nobody else's business. `adapter` was compiled into the model, and counts for its digest.
     """
 
     kind: Literal["hub", "folder", "gguf"]
-    location: str
+    name: str
     digest: str
     revision: str | None = None
     adapter: Source | None = None

@@ -29,7 +29,7 @@ def _facts(certificate: Certificate) -> dict[str, str]:
     for placement in certificate.placement:
         operators[f"{placement.operator} in {placement.precision}"] += placement.count
     return {
-        "checkpoint": certificate.source.location,
+        "checkpoint": certificate.source.name,
         "checkpoint digest": certificate.source.digest[:16],
         "task": certificate.task,
         "profile": certificate.profile,

@@ -59,9 +59,7 @@ def _bundle(of: Bundle) -> Iterator[str]:
     certificate = of.certificate
     yield f"## {certificate.verdict.upper()}: {text(of.name)}"
     yield ""
-    yield text(
-        f"{certificate.source.location}, {certificate.task}, {certificate.precision}, profile {certificate.profile}"
-    )
+    yield text(f"{certificate.source.name}, {certificate.task}, {certificate.precision}, profile {certificate.profile}")
     if certificate.reasons:
         yield f"Outside its limits: {', '.join(f'**{text(reason)}**' for reason in certificate.reasons)}"
     yield ""

@@ -6,19 +6,16 @@ import json
 import pickle
 import shutil
 import struct
-from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import pytest
 from safetensors.torch import load_file, save_file
 
 from compiler.checkpoint import Checkpoint, adapter, resolve
 from compiler.checkpoint.adapter import CONFIG, WEIGHTS, find
-from compiler.checkpoint.join import attach, reopen
+from compiler.checkpoint.join import attach
 from compiler.errors import CheckpointError, UsageError
 from tests import peft_adapters
-from tests.models import manifest
 
 
 @pytest.fixture(scope="module")
@@ -172,10 +169,3 @@ def test_a_new_head_brings_its_labels(tmp_path: Path) -> None:
     assert labels() == {"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"}
     (tuned / "config.json").write_text(json.dumps({"id2label": {"0": "bad", "1": "fair", "2": "good"}}))
     assert labels() == {"0": "bad", "1": "fair", "2": "good"}
-
-
-def test_a_bundles_checkpoint_is_found_again(checkpoint: Checkpoint, lora: Path, tmp_path: Path) -> None:
-    made = attach(checkpoint, find([str(lora)]), None, tmp_path)
-    record = manifest("decoder", (), (), layout="shared")
-    again = reopen(msgspec.structs.replace(record, source=made.source), None, tmp_path)
-    assert replace(again, config=made.config) == made

@@ -163,4 +163,4 @@ def certificate() -> Certificate:
     )
 
 
-SOURCE = Source(kind="gguf", location="model.gguf", digest="0" * 64)
+SOURCE = Source(kind="gguf", name="model.gguf", digest="0" * 64)

@@ -244,7 +244,7 @@ def test_check_exits_8_outside_the_budget(invoke, replace, certified: Path) -> N
     answer = invoke("check", certified, "--reference", "m", "--budget", "min_cosine=0.9")
     assert answer.code == 8
     assert "verdict: FAIL: perplexity-ratio" in answer.stdout
-    assert stage.options == {"reference": "m", "budget": {"min_cosine": 0.9}}
+    assert stage.options == {"reference": "m", "adapters": (), "budget": {"min_cosine": 0.9}}
     answer = invoke("check", certified, "--json")
     assert (answer.code, answer.json["verdict"]) == (8, "fail")
     replace("check", msgspec.structs.replace(checked, reasons=()))
@@ -255,17 +255,17 @@ def test_check_exits_8_outside_the_budget(invoke, replace, certified: Path) -> N
 def test_bench(invoke, replace, certified: Path) -> None:
     measured = records.load(certified / CERTIFICATE, Certificate).measured
     stage = replace("bench", measured)
-    answer = invoke("bench", certified, "--reference", "m")
+    answer = invoke("bench", certified, "--reference", "m", "--adapter", "x=p")
     assert answer.code == 0
     assert "tokens/s" in answer.stdout
-    assert stage.options == {"reference": "m"}
+    assert stage.options == {"reference": "m", "adapters": ("x=p",)}
     assert invoke("bench", certified, "--json").json["speedup"]["first token"]["value"] == 2.0
 
 
 def _exported(folder: Path) -> Exported:
     ids = Tensor(name="input_ids", dtype="int64", shape=("batch", "sequence"))
     exported = Exported(
-        source=records.Source(kind="folder", location="m", digest="0"),
+        source=records.Source(kind="folder", name="m", digest="0"),
         task="text-generation",
         kind="decoder",
         architecture="Tiny",

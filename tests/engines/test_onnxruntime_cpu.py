@@ -94,7 +94,7 @@ def test_describe_tells_what_really_ran(tmp_path: Path) -> None:
 def optimized(inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], layout: str = "") -> Optimized:
     shape = cache(layout) if layout else None
     exported = Exported(
-        source=Source(kind="folder", location="x", digest="0"),
+        source=Source(kind="folder", name="x", digest="0"),
         task="text-generation" if layout else "feature-extraction",
         kind="decoder" if layout else "encoder",
         architecture="Tiny",

@@ -110,5 +110,5 @@ def test_a_norm_with_another_formula_is_traced_as_written(tmp_path: Path) -> Non
 
 
 def test_a_checkpoint_names_its_architecture() -> None:
-    checkpoint = Checkpoint(source=None, folder=Path(), task="fill-mask", config={"model_type": "bert"})  # type: ignore[arg-type]
+    checkpoint = Checkpoint(source=None, folder=Path(), task="fill-mask", config={"model_type": "bert"}, location="x")  # type: ignore[arg-type]
     assert checkpoint.architecture == "bert"

@@ -34,7 +34,7 @@ def exported(kind: Kind = "encoder", **changes: object) -> Exported:
     """A record with small sizes; `changes` replace fields."""
     ids = ("batch", "sequence")
     fields = {
-        "source": Source(kind="folder", location="model", digest="0"),
+        "source": Source(kind="folder", name="model", digest="0"),
         "task": "feature-extraction",
         "kind": kind,
         "architecture": "Tiny",

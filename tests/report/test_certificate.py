@@ -8,7 +8,7 @@ from tests.report.test_page import BAD, GOOD, MACHINE
 from tests.report.test_page import certificate as sample
 
 EXPORTED = Exported(
-    source=Source(kind="folder", location="models/example", digest="ab" * 32),
+    source=Source(kind="folder", name="models/example", digest="ab" * 32),
     task="feature-extraction",
     kind="encoder",
     architecture="BertModel",

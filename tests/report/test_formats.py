@@ -86,7 +86,7 @@ def test_junit_survives_what_xml_cannot_hold() -> None:
 
 def test_markdown_is_tables_and_nothing_else() -> None:
     hostile = "<script>|`x` @team [a](b)\n# head *b*"
-    of = replace(certificate(), source=replace(certificate().source, location=hostile))
+    of = replace(certificate(), source=replace(certificate().source, name=hostile))
     said = markdown(Report(entries=(Entry(name=hostile, location="x", certificate=of),)))
     assert "<script" not in said
     assert "@team" not in said

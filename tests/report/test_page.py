@@ -72,7 +72,7 @@ def certificate(*findings: Finding, measured: bool = True) -> Certificate:
     return Certificate(
         verdict="fail" if reasons else "pass",
         reasons=reasons,
-        source=Source(kind="folder", location="models/example", digest="ab" * 32),
+        source=Source(kind="folder", name="models/example", digest="ab" * 32),
         task="feature-extraction",
         profile="cpu-x86-avx2",
         precision="int8-dynamic",
@@ -281,7 +281,7 @@ def test_adapters_and_the_graphs_of_an_encoder_decoder_are_named() -> None:
 
 def test_markup_in_names_stays_text() -> None:
     of = certificate(replace(GOOD, name="<b>x</b>"))
-    of = replace(of, source=replace(of.source, location="<script>alert(1)</script>"))
+    of = replace(of, source=replace(of.source, name="<script>alert(1)</script>"))
     page = Page(html(of))
     assert [tag for tag, _ in page.tags if tag in {"script", "b"}] == ["script"]
     assert "<script>alert(1)</script>" in page.text

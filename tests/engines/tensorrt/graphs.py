@@ -170,7 +170,7 @@ def optimized(signature: Signature, *, cache: bool = False, encoder: Signature |
     shape = CacheShape(layers=1, kv_heads=KV_HEADS, head_dim=HEAD_DIM, layout="shared", capacity=CAPACITY)
     reading = Graph(model="encoder_model.onnx", inputs=encoder[0], outputs=encoder[1]) if encoder else None
     exported = Exported(
-        source=Source(kind="folder", location="tiny", digest="0"),
+        source=Source(kind="folder", name="tiny", digest="0"),
         task="feature-extraction",
         kind="encoder-decoder" if encoder else "decoder" if cache else "encoder",
         architecture="Tiny",
