@@ -8,6 +8,7 @@ from typing import Literal, Unpack, overload
 
 from compiler.engines import Decoding
 from compiler.errors import InputError
+from compiler.runtime.chat import Shown
 from compiler.runtime.generation import Answer
 from compiler.runtime.generation import Generator as Writer
 from compiler.runtime.options import Arguments
@@ -29,11 +30,21 @@ class Conversation:
         tokens: what the cache holds of it.
     """
 
-    def __init__(self, writer: Writer, text: Text, context: int, open_cache: Open, system: str | None) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        text: Text,
+        context: int,
+        open_cache: Open,
+        system: str | None,
+        *,
+        shown: Shown | None = None,
+    ) -> None:
         if system is not None and text.chat is None:
             raise InputError("this model knows no system message", found="no chat template", action="leave it out")
         self.messages: list[dict[str, str]] = [] if system is None else [{"role": "system", "content": system}]
         self._writer, self._text, self._context, self._open = writer, text, context, open_cache
+        self._shown = shown
         self._decoding: Decoding | None = None
         self.tokens: tuple[int, ...] = ()
         self._answering: Generator[str] | None = None
@@ -59,6 +70,10 @@ class Conversation:
         options = self._writer.options(arguments)
         if "adapter" in arguments:
             raise InputError("an adapter is chosen for a whole conversation", action="give it to conversation()")
+        if options.shown != Shown():
+            raise InputError(
+                "what a template is shown holds for a whole conversation", action="give it to conversation()"
+            )
         if options.beams.count > 1 or options.details:
             raise InputError("a conversation gives text as it is chosen", expected="no beams and no details")
         if not isinstance(message, str):
@@ -85,7 +100,7 @@ class Conversation:
 
     def _tokens(self, messages: list[dict[str, str]]) -> list[int]:
         if self._text.chat is not None:
-            return self._text.encode([rendered(self._text, messages)], special=False)[0].ids
+            return self._text.encode([rendered(self._text, messages, self._shown)], special=False)[0].ids
         text = "".join(message["content"] for message in messages)
         return self._text.encode([text])[0].ids or ([] if self._text.bos is None else [self._text.bos])
 

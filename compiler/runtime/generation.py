@@ -114,7 +114,7 @@ class Generator:
                 "only text is streamed, as it is chosen", expected="no details and no beams", action="leave out stream"
             )
         prompts = cast("list[Prompt]", [prompt] if single else prompt)
-        starts = [self._starts.read(each) for each in prompts]
+        starts = [self._starts.read(each, options.shown) for each in prompts]
         if stream:
             return (piece for _, piece in self._grow(session, starts, [self._answer(starts[0], options, 0)]))
         found = self.generated(session, starts, options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from compiler.engines import Session, open_bundle, serving
 from compiler.errors import UsageError
 from compiler.records import Certificate, Manifest, Serving
 from compiler.runtime.adapters import Adapters
+from compiler.runtime.chat import Shown
 from compiler.runtime.conversation import Conversation
 from compiler.runtime.feeds import FeedCheck
 from compiler.runtime.generation import Generated, Generator, Prompts
@@ -145,12 +146,21 @@ class Model(Understanding, PipelineModel):
         options = self._generator.options(arguments)
         return self._generator(session, prompt, options, stream=stream)
 
-    def conversation(self, *, system: str | None = None, adapter: str | None = None) -> Conversation:
+    def conversation(
+        self,
+        *,
+        system: str | None = None,
+        adapter: str | None = None,
+        template: str | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        documents: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Conversation:
         """A conversation that keeps its cache from message to message.
 
         Args:
             system: the system message, for models whose chat template has one.
             adapter: the name of one of the bundle's adapters.
+            template, tools, documents: see `compiler.runtime.options.Arguments`.
 
         Raises:
             UsageError: the bundle is not for text-generation, or has no such adapter.
@@ -168,6 +178,7 @@ class Model(Understanding, PipelineModel):
             self.manifest.context_length,
             lambda capacity: self._with(adapter).decode(cache, 1, capacity, {}),
             system,
+            shown=Shown(template, tools, documents),
         )
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict, get_args
 
 from compiler.errors import InputError, did_you_mean
 from compiler.runtime.beams import Beams
+from compiler.runtime.chat import Shown
 from compiler.runtime.rules import Rules
 from compiler.runtime.sampling import Sampling
 
@@ -37,6 +38,10 @@ class Arguments(TypedDict, total=False):
         stop: an answer ends before the first of these texts.
         cancel: once this event is set, from any thread, the answer ends with the tokens it has.
         adapter: the name of one of the bundle's adapters.
+        template: for chat messages, the name of one of several chat templates.
+        tools: for chat messages, JSON schemas of functions that the model may call; chooses "tool_use" where there is
+            a template of that name.
+        documents: for chat messages, texts to answer from, as the template knows them.
     """
 
     max_new_tokens: int | None
@@ -54,6 +59,9 @@ class Arguments(TypedDict, total=False):
     stop: str | Sequence[str] | None
     cancel: threading.Event | None
     adapter: str | None
+    template: str | None
+    tools: Sequence[Mapping[str, Any]] | None
+    documents: Sequence[Mapping[str, Any]] | None
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,7 @@ class Options:
     stops: tuple[str, ...]
     cancel: threading.Event | None
     details: Details
+    shown: Shown
 
     @property
     def cancelled(self) -> bool:
@@ -127,6 +136,7 @@ def resolve(
         stops=_stops(arguments.get("stop")),
         cancel=arguments.get("cancel"),
         details=arguments.get("details", False),
+        shown=Shown(**{name: arguments[name] for name in Shown._fields if name in arguments}),
     )
     if options.beams.count > 1 and options.sampling.temperature > 0:
         raise InputError(

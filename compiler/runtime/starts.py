@@ -6,7 +6,7 @@ is read by the encoder, whose keys and values stay the same for the whole genera
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from compiler.engines import Decoding, EncoderDecoderSession, Session
 from compiler.errors import ContextError, InputError, IntegrityError, UsageError
 from compiler.records import CacheShape, Manifest
-from compiler.runtime.chat import Message
+from compiler.runtime.chat import Message, Shown
 from compiler.runtime.decoding import padded
 from compiler.runtime.text import Text
 
@@ -37,7 +37,7 @@ class Starts(Protocol):
 
     declared: bool
 
-    def read(self, prompt: Prompt) -> Start:
+    def read(self, prompt: Prompt, shown: Shown | None = None) -> Start:
         """Raises InputError, ContextError or UsageError for a prompt that the model cannot take."""
         ...
 
@@ -64,9 +64,9 @@ class DecoderStarts:
     def __init__(self, manifest: Manifest, cache: CacheShape, text: Text) -> None:
         self._context, self._cache, self._text = manifest.context_length, cache, text
 
-    def read(self, prompt: Prompt) -> Start:
+    def read(self, prompt: Prompt, shown: Shown | None = None) -> Start:
         if not isinstance(prompt, str):
-            encoding = self._text.encode([rendered(self._text, prompt)], special=False)[0]
+            encoding = self._text.encode([rendered(self._text, prompt, shown)], special=False)[0]
         else:
             encoding = self._text.encode([prompt])[0]
         tokens = encoding.ids or ([] if self._text.bos is None else [self._text.bos])
@@ -97,7 +97,7 @@ class EncoderStarts:
         self._start = start
         self._crossed = [tensor.name for tensor in manifest.inputs if tensor.name.startswith("cross_key_values.")]
 
-    def read(self, prompt: Prompt) -> Start:
+    def read(self, prompt: Prompt, shown: Shown | None = None) -> Start:
         if not isinstance(prompt, str):
             raise InputError("an encoder-decoder takes texts", found="chat messages", expected="a text")
         source = self._text.encode([prompt])[0].ids
@@ -133,8 +133,8 @@ def require_room(tokens: int, context: int) -> None:
         )
 
 
-def rendered(text: Text, messages: Sequence[Mapping[str, str]]) -> str:
+def rendered(text: Text, messages: Sequence[Message], shown: Shown | None) -> str:
     """Chat messages as the model's own template writes them."""
     if text.chat is None:
         raise UsageError("this bundle has no chat template", action="give the prompt as text")
-    return text.chat(messages)
+    return text.chat(messages, shown)

@@ -12,11 +12,13 @@ import msgspec
 from tokenizers import Encoding, Tokenizer
 
 from compiler.errors import InputError, IntegrityError, UsageError
+from compiler.reading import read_bytes, read_json
 from compiler.records import Manifest
 from compiler.runtime.chat import ChatTemplate
 
 TOKENIZER = "tokenizer.json"
-SPECIAL = ("bos", "eos", "pad", "unk", "cls", "mask")
+TEMPLATE = "chat_template.jinja"
+SPECIAL = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
 class Text:
@@ -27,7 +29,7 @@ class Text:
         bos: the token that begins a text, or None.
         ends: tokens that end an answer.
         pad: a token to fill rows with; the attention mask hides it.
-        chat: the chat template, or None.
+        chat: the chat templates, or None.
         config: config.json.
         generation: generation_config.json.
         settings: tokenizer_config.json.
@@ -52,8 +54,8 @@ class Text:
         self.bos: int | None = next(iter(_ids(declared, "bos_token_id")), None)
         self.pad: int = next(iter(_ids(declared, "pad_token_id")), 0)
         self.ends: frozenset[int] = frozenset(_ids(declared, "eos_token_id"))
-        template = _chat_template(folder, settings)
-        self.chat = ChatTemplate(template, special) if template else None
+        templates = _chat_templates(folder, settings)
+        self.chat = ChatTemplate(templates, special) if templates else None
 
     def encode(
         self, texts: Sequence[str | tuple[str, str]], *, special: bool = True, offsets: bool = False, cut: bool = True
@@ -97,12 +99,7 @@ def _tokenizer(folder: Path) -> Tokenizer:
 
 def _read(path: Path) -> dict[str, Any]:
     """A checkpoint's JSON object; {} when it has no such file."""
-    if not path.is_file():
-        return {}
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise IntegrityError(f"{path}: not a JSON object", found=str(error)) from error
+    return read_json(path, dict[str, Any], IntegrityError) if path.exists() else {}
 
 
 def _ids(declared: Sequence[dict[str, Any]], key: str) -> tuple[int, ...]:
@@ -124,14 +121,34 @@ def _length(settings: dict[str, Any]) -> int | None:
 
 def _content(token: Any) -> str:
     """A special token's text: a string, or an object with "content"."""
-    return token.get("content", "") if isinstance(token, dict) else token or ""
+    content = token.get("content") if isinstance(token, dict) else token
+    if content is not None and not isinstance(content, str):
+        raise IntegrityError("a special token in tokenizer_config.json", found=repr(token)[:80], expected="a text")
+    return content or ""
 
 
-def _chat_template(folder: Path, settings: dict[str, Any]) -> str:
-    path = folder / "chat_template.jinja"
-    if path.is_file():
-        return path.read_text(encoding="utf-8")
-    template = settings.get("chat_template") or ""
-    if isinstance(template, list):  # several, by name
-        template = {each["name"]: each["template"] for each in template}.get("default", "")
-    return str(template)
+def _chat_templates(folder: Path, settings: dict[str, Any]) -> str | dict[str, str]:
+    """One template, or several by name; a file of its own comes before what the settings say."""
+    path = folder / TEMPLATE
+    if path.exists():
+        try:
+            return read_bytes(path, IntegrityError).decode()
+        except UnicodeDecodeError as error:
+            raise IntegrityError(f"{path}: not UTF-8", found=str(error)) from error
+    match settings.get("chat_template"):
+        case None:
+            return ""
+        case str(template):
+            return template
+        case [*templates]:
+            try:
+                return {each.name: each.template for each in msgspec.convert(templates, list[_Named])}
+            except msgspec.ValidationError as error:
+                raise IntegrityError(f"{folder}: the chat templates are malformed", found=str(error)) from error
+        case strange:
+            raise IntegrityError(f"{folder}: no chat template", found=repr(strange)[:80], expected="a text")
+
+
+class _Named(msgspec.Struct):
+    name: str
+    template: str

@@ -8,6 +8,7 @@ import pytest
 
 from compiler.errors import InputError, IntegrityError, UsageError
 from compiler.records import Kind
+from compiler.runtime.chat import Shown
 from compiler.runtime.text import Text
 from tests import models
 
@@ -85,3 +86,40 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
 def test_text_that_is_no_unicode(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Unicode"):
         text(tmp_path).encode(["a\ud800"])
+
+
+def test_several_chat_templates_in_the_tokenizers_settings(tmp_path: Path) -> None:
+    named = [{"name": "default", "template": "a"}, {"name": "tool_use", "template": "b"}]
+    chat = text(tmp_path, tokenizer_config={"chat_template": named}).chat
+    assert chat is not None
+    assert chat([{"role": "user", "content": "hi"}], Shown(template="tool_use")) == "b"
+
+
+def test_a_template_in_a_file_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "chat_template.jinja").write_text("from the file")
+    chat = text(tmp_path, tokenizer_config={"chat_template": "from the settings"}).chat
+    assert chat is not None
+    assert chat([{"role": "user", "content": "hi"}]) == "from the file"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"chat_template": [1]},
+        {"chat_template": [{"name": "default"}]},
+        {"chat_template": [{"name": 1, "template": "x"}]},
+        {"chat_template": 5},
+        {"bos_token": 5},
+        {"eos_token": {"content": ["x"]}},
+    ],
+    ids=str,
+)
+def test_malformed_settings_of_the_tokenizer(tmp_path: Path, settings: dict[str, Any]) -> None:
+    with pytest.raises(IntegrityError, match=r"template|special token"):
+        text(tmp_path, tokenizer_config=settings)
+
+
+def test_a_template_that_is_not_utf8(tmp_path: Path) -> None:
+    (tmp_path / "chat_template.jinja").write_bytes(b"\xff")
+    with pytest.raises(IntegrityError, match="UTF-8"):
+        text(tmp_path)

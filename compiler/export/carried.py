@@ -1,0 +1,56 @@
+"""What a bundle has from its checkpoint beside the graph: configuration, tokenizer, chat templates."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from compiler.checkpoint import Checkpoint, load_tokenizer
+from compiler.errors import CheckpointError
+from compiler.reading import read_json
+
+CARRIED = ("config.json", "generation_config.json", "special_tokens_map.json")
+
+
+def carry(checkpoint: Checkpoint, model: Any, out: Path) -> int:
+    """Write configuration, tokenizer and chat templates into `out`; gives the vocabulary's size.
+
+    Raises:
+        CheckpointError: the tokenizer cannot be loaded, or does not fit the model.
+    """
+    tokenizer = load_tokenizer(checkpoint.folder)
+    if not getattr(tokenizer, "is_fast", False):
+        raise CheckpointError(
+            f"{checkpoint.location}: this tokenizer has no tokenizer.json form",
+            found=type(tokenizer).__name__,
+            action="use a checkpoint with a fast tokenizer",
+        )
+    rows = model.get_input_embeddings().weight.shape[0]
+    last, number = max(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
+    if number >= rows:
+        raise CheckpointError(
+            f"{checkpoint.location}: tokenizer and model do not belong together",
+            found=f"token {number} ({last!r}) in the tokenizer, {rows} rows in the embedding",
+            expected="a row for every token",
+            action="use the tokenizer that the model was trained with",
+        )
+    # Several chat templates stay in one file, as a list: names of theirs become no paths.
+    tokenizer.save_pretrained(out, save_jinja_files=not isinstance(tokenizer.chat_template, dict))
+    model.config.save_pretrained(out)
+    for name in CARRIED:
+        if (checkpoint.folder / name).exists() and not (out / name).exists():
+            shutil.copyfile(checkpoint.folder / name, out / name)
+    kept = {*CARRIED, "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
+    for path in out.iterdir():
+        if path.name not in kept:
+            path.unlink()
+    config = read_json(out / "tokenizer_config.json", dict[str, Any], CheckpointError)
+    config.pop("name_or_path", None)
+    for name in ("padding_side", "model_input_names"):  # transformers leaves a class' own out
+        config[name] = getattr(tokenizer, name)
+    (out / "tokenizer_config.json").write_text(
+        json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    return int(number) + 1
