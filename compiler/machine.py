@@ -42,6 +42,9 @@ FEATURES: tuple[str, ...] = (
     "sve2",
 )
 
+# Those by which ONNX Runtime and the like choose among kernels that round differently.
+KERNELS = frozenset(FEATURES) - {"avx", "fma", "f16c", "avx512dq", "avx512vl", "amx_tile"}
+
 ARCHITECTURES: dict[str, str] = {"amd64": "x86_64", "x86_64": "x86_64", "arm64": "aarch64", "aarch64": "aarch64"}
 
 DARWIN_FEATURES: dict[str, str] = {
@@ -70,6 +73,12 @@ def detect() -> Machine:
         python=platform.python_version(),
         gpus=tuple(Gpu(**device._asdict()) for device in driver.devices()),
     )
+
+
+def kind(machine: Machine) -> str:
+    """The kind of processor, as far as answers depend on it: "x86_64 with avx2, avx_vnni"."""
+    features = ", ".join(feature for feature in machine.features if feature in KERNELS)
+    return f"{machine.architecture} with {features}" if features else machine.architecture
 
 
 def parse_cpuinfo(text: str) -> tuple[str, frozenset[str]]:

@@ -16,6 +16,7 @@ from compiler import bundle, records
 from compiler.engines import Session, open_bundle, serving
 from compiler.errors import UsageError
 from compiler.records import Certificate, Manifest, Serving
+from compiler.runtime import elsewhere
 from compiler.runtime.adapters import Adapters
 from compiler.runtime.chat import Shown
 from compiler.runtime.conversation import Conversation
@@ -40,6 +41,9 @@ def load(path: str | Path, *, verify: bool = True, threads: int | None = None) -
         verify: compare every file with its digest first. False is faster, and warns with `UnverifiedWarning`.
         threads: 0 uses every physical core; None keeps what the bundle was built with.
 
+    Warns:
+        ElsewhereWarning: another engine or kind of processor answers than the certificate is of.
+
     Raises:
         IntegrityError: a file was changed, is missing or was added.
         EngineUnavailableError: the engine is not installed here.
@@ -52,6 +56,8 @@ def load(path: str | Path, *, verify: bool = True, threads: int | None = None) -
     options = manifest.options if threads is None else msgspec.structs.replace(manifest.options, threads=threads)
     model = named(Model, manifest.architecture)(folder, manifest, open_bundle(folder, manifest, options))
     model.serving = serving(manifest, options)
+    if bundle.CERTIFICATE in manifest.files:
+        elsewhere.warn(folder.name, model.certificate, model.serving)
     return model
 
 
