@@ -9,6 +9,7 @@ import math
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -45,6 +46,9 @@ FEATURES: tuple[str, ...] = (
 # Those by which ONNX Runtime and the like choose among kernels that round differently.
 KERNELS = frozenset(FEATURES) - {"avx", "fma", "f16c", "avx512dq", "avx512vl", "amx_tile"}
 
+# x86 instructions that add four 8-bit products in 32 bits.
+VNNI: frozenset[str] = frozenset({"avx_vnni", "avx512_vnni"})
+
 ARCHITECTURES: dict[str, str] = {"amd64": "x86_64", "x86_64": "x86_64", "arm64": "aarch64", "aarch64": "aarch64"}
 
 DARWIN_FEATURES: dict[str, str] = {
@@ -79,6 +83,14 @@ def kind(machine: Machine) -> str:
     """The kind of processor, as far as answers depend on it: "x86_64 with avx2, avx_vnni"."""
     features = ", ".join(feature for feature in machine.features if feature in KERNELS)
     return f"{machine.architecture} with {features}" if features else machine.architecture
+
+
+def saturates(architecture: str, features: Iterable[str]) -> bool:
+    """Whether a processor's 8-bit products can overflow: x86 without VNNI adds two of them in 16 bits.
+
+    vpmaddubsw gives a0 b0 + a1 b1 for unsigned a and signed b; 2 * 255 * 127 does not fit, 2 * 255 * 64 does.
+    """
+    return architecture == "x86_64" and VNNI.isdisjoint(features)
 
 
 def parse_cpuinfo(text: str) -> tuple[str, frozenset[str]]:

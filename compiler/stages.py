@@ -106,8 +106,8 @@ def run_optimize(
     inside = folder.parent == cache_folder() / "export"
     origin = folder.name if inside else folder_key(folder)
     packages = ("onnx-ir", "onnxscript", "onnxruntime")
-    code = ("optimize", "records", "corpus.py")
-    name = key(origin, target.name, chosen, choices, strict, code=code, packages=packages)
+    code = ("optimize", "records", "corpus.py", "machine.py")
+    name = key(origin, target.name, target.requires, chosen, choices, strict, code=code, packages=packages)
     steps = len(choices) * len(_graphs(exported))
     started = _started(progress, "optimize", f"{chosen} for {target.name}", steps)
 
@@ -122,6 +122,7 @@ def run_optimize(
             exported,
             [PASSES[choice.name](**choice.options) for choice in choices],
             profile_name=target.name,
+            target=target.requires,
             precision=chosen,
             out=out,
             calibration=functools.partial(

@@ -49,6 +49,23 @@ def test_sysctl_is_put_into_linux_words() -> None:
     assert machine.parse_sysctl(MAC) == ("Apple M2", frozenset({"asimd", "asimddp"}))
 
 
+@pytest.mark.parametrize(
+    ("architecture", "features", "expected"),
+    [
+        ("x86_64", ("avx2", "fma"), True),
+        ("x86_64", ("avx2", "avx512f", "avx512bw"), True),
+        ("x86_64", (), True),
+        ("x86_64", ("avx2", "avx_vnni"), False),
+        ("x86_64", ("avx512f", "avx512_vnni"), False),
+        ("aarch64", ("asimd",), False),
+    ],
+)
+def test_8_bit_products_overflow_on_x86_without_vnni(
+    architecture: str, features: tuple[str, ...], expected: bool
+) -> None:
+    assert machine.saturates(architecture, features) == expected
+
+
 def test_detect_finds_this_machine() -> None:
     found = machine.detect()
     assert found.cpu

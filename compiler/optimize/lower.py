@@ -20,10 +20,11 @@ from compiler.errors import PassError
 from compiler.optimize.execute import Executor
 from compiler.optimize.files import load, save
 from compiler.optimize.guard import Guard, Judgement
-from compiler.optimize.passes.base import Context, Feeds, Pass
+from compiler.optimize.passes.base import ANY_X86, Context, Feeds, Pass
 from compiler.optimize.quantize.observe import fitted
 from compiler.optimize.signature import cache_shape, tensors
 from compiler.optimize.widen import widened
+from compiler.profile import Requires
 from compiler.records import Exported, Graph, Optimized, PassRun
 
 Observer = Callable[[ir.Model, PassRun], None]
@@ -45,6 +46,7 @@ def optimize(
     passes: Sequence[Pass],
     *,
     profile_name: str,
+    target: Requires = ANY_X86,
     precision: str,
     out: Path,
     calibration: Callable[[], Sequence[Feeds]],
@@ -52,6 +54,8 @@ def optimize(
     strict: bool = False,
 ) -> Optimized:
     """Apply `passes` to `folder / exported.model` and write the lowered model and its record into `out`.
+
+    `target` is what every machine that the model is for has.
 
     A pass that raises, or that the guard finds to change answers, is undone and recorded with `kept=False`; one that
     gives the model its precision is never left out, since the model would not be what it is called. After
@@ -69,7 +73,7 @@ def optimize(
 
     def lower(part: Exported, graph: str = "") -> ir.Model:
         model = load(folder / part.model)
-        context = Context(exported=part, calibration=functools.cache(calibration))
+        context = Context(exported=part, calibration=functools.cache(calibration), target=target)
         guard = Guard(model, part)
         for pass_ in passes:
             step = _apply(pass_, model, context, guard, graph)

@@ -95,7 +95,7 @@ def test_what_changed_between_real_bundles(classifier: Path, int8: Path, changed
     found = {(row.part, row.name): (row.baseline, row.candidate) for row in rows}
     assert found["precision", "of the build"] == ("float32", "int8-dynamic")
     assert found["precision", "bert.encoder.layer.0.attention.self.query"] == ("float32", "int8")
-    assert found["passes", "quantize-dynamic"][0] == ""
+    assert found["passes", "quantize-per-token"][0] == ""
     assert ("graph", "model.onnx") in found
     assert ("sizes", "all files, bytes") in found
     assert not {"tokenizer", "checkpoint", "toolchain", "machine"} & {row.part for row in rows}

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from compiler.engines import engine
+from compiler.engines.onnxruntime_cpu import native
 from compiler.engines.onnxruntime_cpu.placement import describe
 from compiler.errors import EngineError, EngineUnavailableError
+from compiler.machine import detect
 from compiler.records import Exported, Optimized, Placement, Source, Tensor
 from tests import models
 from tests.engines.decoders import LAYOUTS, OPTIONS, cache, open_session
@@ -154,3 +157,80 @@ def test_build_of_a_broken_model_gives_the_reason(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"not a model")
     with pytest.raises(EngineError, match="cannot"):
         engine("onnxruntime-cpu").build(optimized((), ()), tmp_path, tmp_path / "out", OPTIONS)
+
+
+def overflowing(path: Path, shared: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """A model of int8 products in the forms that passes write them, with weights of 8 bits; its input and answers.
+
+    Two of its codes' products are beyond 16 bits throughout.
+    """
+    random = np.random.default_rng(0)
+    x = random.uniform(0.9, 1, (7, 64)).astype(np.float32)
+    codes = random.integers(120, 127, (64, 32)).astype(np.int8)
+    scale = np.full(32, 0.01, np.float32)
+    constants = {
+        **{f"w{index}": codes for index in range(1 if shared else 4)},
+        "s": scale,
+        "step": np.array(1 / 127, np.float32),
+        "zero": np.array(128, np.uint8),
+        "level": np.array(0, np.int8),
+    }
+    microsoft = {"domain": "com.microsoft"}
+    w0, w1, w2, w3 = ["w0"] * 4 if shared else ["w0", "w1", "w2", "w3"]
+    nodes = [
+        helper.make_node("DynamicQuantizeMatMul", ["x", w0, "s"], ["y0"], **microsoft),
+        helper.make_node("QuantizeLinear", ["x", "step", "zero"], ["q"]),
+        helper.make_node("MatMulIntegerToFloat", ["q", w1, "step", "s", "zero"], ["y1"], **microsoft),
+    ]
+    for index, weight, zero in ((2, w2, "zero"), (3, w3, "level")):
+        nodes += [
+            helper.make_node("DequantizeLinear", [weight, "s"], [f"w{index}.restored"], axis=1),
+            helper.make_node("QuantizeLinear", ["x", "step", zero], [f"q{index}"]),
+            helper.make_node("DequantizeLinear", [f"q{index}", "step", zero], [f"d{index}"]),
+            helper.make_node("MatMul", [f"d{index}", f"w{index}.restored"], [f"y{index}"]),
+        ]
+    graph = helper.make_graph(
+        nodes,
+        "overflowing",
+        [helper.make_tensor_value_info("x", 1, ["batch", 64])],
+        [helper.make_tensor_value_info(f"y{index}", 1, ["batch", 32]) for index in range(4)],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+    return x, x @ (codes * scale)
+
+
+def test_8_bit_weights_are_multiplied_exactly_on_every_processor(tmp_path: Path) -> None:
+    x, expected = overflowing(tmp_path / "model.onnx")
+    for name, found in open_session(tmp_path).run({"x": x}).items():
+        assert np.abs(found - expected).max() < 0.01 * expected.max(), name
+
+
+def test_8_bit_weights_that_products_share_are_refused_rather_than_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overflowing(tmp_path / "model.onnx", shared=True)
+    monkeypatch.setattr(native, "detect", lambda: msgspec.structs.replace(detect(), architecture="x86_64", features=()))
+    with pytest.raises(EngineError, match="without VNNI"):
+        open_session(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("features", "signed"), [(("avx2",), False), (("avx2", "avx512_vnni"), True), (("avx2", "avx_vnni"), True)]
+)
+def test_8_bit_weights_stay_signed_only_where_vnni_is(
+    features: tuple[str, ...], signed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overflowing(tmp_path / "model.onnx")
+    machine = msgspec.structs.replace(detect(), architecture="x86_64", features=features)
+    monkeypatch.setattr(native, "detect", lambda: machine)
+    options = native.session_options(OPTIONS)
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    native.open_native(str(tmp_path / "model.onnx"), options)
+    types = {
+        weight.data_type
+        for weight in onnx.load(tmp_path / "optimized.onnx").graph.initializer
+        if weight.dims == [64, 32]
+    }
+    assert types == {TensorProto.INT8 if signed else TensorProto.UINT8}

@@ -9,9 +9,15 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from compiler.machine import detect
 from compiler.optimize.execute import Executor
 from compiler.optimize.passes import Context, Feeds, Pass
+from compiler.profile import Requires
 from compiler.records import CacheShape, Exported, Kind, Source, Tensor
+
+HERE = Requires(architecture=detect().architecture, features=detect().features)
+ANY_X86 = Requires(architecture="x86_64")
+VNNI = Requires(architecture="x86_64", features=("avx512_vnni",))
 
 HEADER = '<ir_version: 10, opset_import: ["": 23, "com.microsoft": 1]>\n'
 
@@ -56,8 +62,8 @@ def exported(kind: Kind = "encoder", **changes: object) -> Exported:
     return Exported(**(fields | changes))  # type: ignore[arg-type]
 
 
-def context(record: Exported | None = None) -> Context:
-    return Context(exported=record or exported(), calibration=list)
+def context(record: Exported | None = None, target: Requires = HERE) -> Context:
+    return Context(exported=record or exported(), calibration=list, target=target)
 
 
 def operators(model: ir.Model) -> Counter[str]:

@@ -14,7 +14,7 @@ from compiler.engines.onnxruntime_cpu.bfloat16 import readable
 from compiler.engines.onnxruntime_cpu.fallback import refuse_assigned, refuse_unloaded
 from compiler.engines.onnxruntime_cpu.provider import CPU, Provider
 from compiler.errors import EngineError
-from compiler.machine import detect
+from compiler.machine import detect, saturates
 from compiler.records import EngineOptions
 
 NATIVE_ERRORS: tuple[type[Exception], ...] = (
@@ -30,6 +30,7 @@ DTYPES: dict[str, np.dtype] = {
     "tensor(int32)": np.dtype(np.int32),
     "tensor(bool)": np.dtype(np.bool_),
 }
+_EXACT = "session.x64quantprecision"  # weights of 8 bits become uint8: kernels that cannot overflow, and are slower
 _SILENT = 4  # ONNX Runtime's "fatal": its errors reach the caller as exceptions
 
 
@@ -44,8 +45,9 @@ def explained(what: str) -> Iterator[None]:
 
 def session_options(options: EngineOptions) -> Any:
     """An `onnxruntime.SessionOptions`; every optimization on, nothing logged."""
+    here = detect()
     native_options = onnxruntime.SessionOptions()
-    native_options.intra_op_num_threads = options.threads or detect().physical_cores
+    native_options.intra_op_num_threads = options.threads or here.physical_cores
     native_options.inter_op_num_threads = 1
     native_options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     native_options.enable_mem_pattern = False  # it remembers every new shape for ever, and gains nothing here
@@ -53,6 +55,8 @@ def session_options(options: EngineOptions) -> Any:
     native_options.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spinning else "0")
     # It drops a Relu before a QuantizeLinear of float8, whose codes hold negative numbers as well.
     native_options.add_session_config_entry("optimization.disable_specified_optimizers", "ReluQuantRewrite")
+    if saturates(here.architecture, here.features):
+        native_options.add_session_config_entry(_EXACT, "1")
     return native_options
 
 
@@ -69,6 +73,15 @@ def _open(model: str | bytes, native_options: Any, provider: Provider) -> Any:
         if other is None:
             raise
         return opened(other)
+    except native.Fail as error:
+        if "AddInitializedOrtValue" not in str(error) or not saturates(detect().architecture, detect().features):
+            raise
+        raise EngineError(  # ONNX Runtime would make the weight uint8 once for each product, under one name
+            "8-bit weights that several products share cannot be multiplied exactly here",
+            found="a processor without VNNI",
+            expected="7-bit weights, or a processor with VNNI",
+            action="build the model for this machine: --profile auto",
+        ) from error
 
 
 def open_native(

@@ -19,6 +19,7 @@ from compiler.optimize.passes.pack_projections import PackProjections
 from compiler.optimize.passes.scatter_cache import ScatterCache
 from compiler.optimize.passes.split_softcap import SplitSoftcap
 from compiler.optimize.quantize.dynamic import QuantizeDynamic
+from compiler.optimize.quantize.per_token import QuantizePerToken
 from compiler.optimize.quantize.static import QuantizeStatic
 from compiler.optimize.quantize.weights import QuantizeWeights
 from compiler.optimize.quantize.weights_dq import QuantizeWeightsDq
@@ -38,6 +39,7 @@ PASSES: dict[str, type[Pass]] = {
     "scatter-cache": ScatterCache,
     "split-softcap": SplitSoftcap,
     "quantize-dynamic": QuantizeDynamic,
+    "quantize-per-token": QuantizePerToken,
     "quantize-static": QuantizeStatic,
     "quantize-weights": QuantizeWeights,
     "quantize-weights-dq": QuantizeWeightsDq,

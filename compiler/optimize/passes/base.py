@@ -10,9 +10,12 @@ from typing import ClassVar
 import numpy as np
 import onnx_ir as ir
 
+from compiler.profile import Requires
 from compiler.records import Exported
 
 Feeds = dict[str, np.ndarray]
+
+ANY_X86 = Requires(architecture="x86_64")
 
 
 @dataclass(frozen=True)
@@ -22,10 +25,12 @@ class Context:
     Attributes:
         exported: the portable model's record (kind, cache shape, context length).
         calibration: gives representative feeds of the graph's inputs, made on first use.
+        target: what every machine that the graph is for has; no more may be relied on.
     """
 
     exported: Exported
     calibration: Callable[[], Sequence[Feeds]]
+    target: Requires = ANY_X86
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from compiler.optimize.passes.base import Context, Pass
 from compiler.optimize.passes.graph import MICROSOFT, metadata, replace
-from compiler.optimize.quantize.eight_bits import INT8, INT8_REDUCED, Weights
+from compiler.optimize.quantize.eight_bits import Weights, for_unsigned
 from compiler.optimize.quantize.products import products
 
 
@@ -18,22 +18,21 @@ from compiler.optimize.quantize.products import products
 class QuantizeDynamic(Pass):
     """Float32 products with a constant weight -> int8 products with the activation's scale found at run time.
 
-    Products that read one tensor share its quantization.
+    An activation has one scale for all rows: a text's numbers depend on the texts beside it, and `quantize-per-token`
+    costs little more. Products that read one tensor share its quantization.
 
     Attributes:
         per_channel: a scale for every column of a weight instead of one for all.
-        reduce_range: weights in 7 bits, for x86 without VNNI, whose int8 products saturate at 16 bits.
     """
 
     name: ClassVar[str] = "quantize-dynamic"
     lossy: ClassVar[bool] = True
     per_channel: bool = True
-    reduce_range: bool = False
 
     def apply(self, model: ir.Model, context: Context) -> bool:
         found = products(model)
         readers = Counter(product.source.name for product in found)
-        weights = Weights(model, INT8_REDUCED if self.reduce_range else INT8, self.per_channel)
+        weights = Weights(model, for_unsigned(context.target), self.per_channel)
         quantized: dict[str | None, tuple[ir.Value, ...]] = {}
         for product in found:
             source, info = product.source, metadata(product.node)

@@ -8,8 +8,10 @@ import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
+from compiler.machine import saturates
 from compiler.optimize.passes.graph import initializer
 from compiler.optimize.quantize.products import Product
+from compiler.profile import Requires
 
 
 class Format(NamedTuple):
@@ -39,6 +41,11 @@ INT8 = Format("int8", np.dtype(np.int8), 127)
 INT8_REDUCED = Format("int8", np.dtype(np.int8), 63)
 INT8_HALF = Format("int8", np.dtype(np.int8), 127, half=True)
 FLOAT8 = Format("float8", np.dtype(ml_dtypes.float8_e4m3fn), 448, half=True)
+
+
+def for_unsigned(target: Requires) -> Format:
+    """Of weights that uint8 activations are multiplied by: in 7 bits where 8 could overflow."""
+    return INT8_REDUCED if saturates(target.architecture, target.features) else INT8
 
 
 def to_half(scales: np.ndarray) -> np.ndarray:

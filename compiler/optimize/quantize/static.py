@@ -13,7 +13,7 @@ import onnx_ir as ir
 from compiler.errors import PassError
 from compiler.optimize.passes.base import Context, Feeds, Pass
 from compiler.optimize.passes.graph import initializer, metadata, replace
-from compiler.optimize.quantize.eight_bits import FLOAT8, INT8, INT8_HALF, INT8_REDUCED, Format, Weights
+from compiler.optimize.quantize.eight_bits import FLOAT8, INT8_HALF, Format, Weights, for_unsigned
 from compiler.optimize.quantize.observe import observe
 from compiler.optimize.quantize.products import Product, products
 from compiler.optimize.quantize.ranges import METHODS, Histogram, Method, choose
@@ -37,8 +37,6 @@ class QuantizeStatic(Pass):
             that lowers the error to be expected of int8.
         head: whether the product that gives the model's answer is quantized as well.
         per_channel: a scale for every column of a weight instead of one for all.
-        reduce_range: weights of "uint8" activations in 7 bits, for x86 without VNNI, whose int8 products saturate at
-            16 bits.
     """
 
     name: ClassVar[str] = "quantize-static"
@@ -48,7 +46,6 @@ class QuantizeStatic(Pass):
     smooth: bool = False
     head: bool = True
     per_channel: bool = True
-    reduce_range: bool = False
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -71,7 +68,7 @@ class QuantizeStatic(Pass):
         for arrays in observe(model, list(readers), feeds):
             for name, array in arrays.items():
                 histograms[name].add(array * smoothed[name] if name in smoothed else array)
-        numbers = SYMMETRIC.get(self.format) or (INT8_REDUCED if self.reduce_range else INT8)
+        numbers = SYMMETRIC.get(self.format) or for_unsigned(context.target)
         weights = Weights(model, numbers, self.per_channel)
         for name, siblings in readers.items():
             grid = self._grid(*choose(histograms[name], self.method))

@@ -9,7 +9,8 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from compiler.optimize.passes import Context, Feeds, Pass
-from tests.optimize.graphs import exported, outputs
+from compiler.profile import Requires
+from tests.optimize.graphs import HERE, exported, outputs
 
 # The head's weight is the table that tokens are looked up in.
 TIED = """g (int64[batch, sequence] ids, float[40, 64] table, float[64, 64] w) => (float[batch, sequence, 40] logits) {
@@ -20,9 +21,15 @@ TIED = """g (int64[batch, sequence] ids, float[40, 64] table, float[64, 64] w) =
 }"""
 
 
-def error(pass_: Pass, model: ir.Model, feeds: Mapping[str, np.ndarray], calibration: Sequence[Feeds] = ()) -> float:
+def error(
+    pass_: Pass,
+    model: ir.Model,
+    feeds: Mapping[str, np.ndarray],
+    calibration: Sequence[Feeds] = (),
+    target: Requires = HERE,
+) -> float:
     """Apply a pass that must modify the model; the largest change of an output, relative to the largest output."""
-    context = Context(exported=exported(), calibration=lambda: calibration or [dict(feeds)])
+    context = Context(exported=exported(), calibration=lambda: calibration or [dict(feeds)], target=target)
     before = outputs(model, feeds)
     assert pass_.apply(model, context)
     RemoveUnusedNodesPass()(model)

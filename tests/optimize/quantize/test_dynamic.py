@@ -5,7 +5,8 @@ import onnx_ir as ir
 import pytest
 
 from compiler.optimize.quantize.dynamic import QuantizeDynamic
-from tests.optimize.graphs import context, graph, operators, random
+from compiler.profile import Requires
+from tests.optimize.graphs import ANY_X86, HERE, VNNI, context, graph, operators, random
 from tests.optimize.quantize.lossy import error
 
 X = random(2, 5, 32)
@@ -18,10 +19,11 @@ def weights(model: ir.Model) -> dict[str, np.ndarray]:
     return {name: value.const_value.numpy() for name, value in model.graph.initializers.items() if value.const_value}
 
 
-@pytest.mark.parametrize("options", [{}, {"per_channel": False}, {"reduce_range": True}])
-def test_a_product_becomes_one_int8_kernel(options: dict[str, bool]) -> None:
+@pytest.mark.parametrize("target", [HERE, ANY_X86], ids=["for this machine", "for any x86"])
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_a_product_becomes_one_int8_kernel(per_channel: bool, target: Requires) -> None:
     model = graph(ONE, w=random(32, 48, seed=1))
-    assert error(QuantizeDynamic(**options), model, {"x": X}) < 0.03
+    assert error(QuantizeDynamic(per_channel=per_channel), model, {"x": X}, target=target) < 0.03
     assert operators(model) == {"DynamicQuantizeMatMul": 1}
 
 
@@ -38,13 +40,17 @@ def test_one_scale_a_column_serves_columns_of_unequal_size_better() -> None:
     assert errors[True] < errors[False] / 10
 
 
-def test_a_reduced_range_keeps_weights_within_seven_bits() -> None:
-    for reduce_range, top in ((True, 63), (False, 127)):
-        model = graph(ONE, w=random(32, 48, seed=1))
-        QuantizeDynamic(reduce_range=reduce_range).apply(model, context())
-        codes = weights(model)["w.int8"]
-        assert codes.dtype == np.int8
-        assert np.abs(codes).max() == top
+@pytest.mark.parametrize(
+    ("target", "top"),
+    [(ANY_X86, 63), (VNNI, 127), (Requires(architecture="aarch64"), 127)],
+    ids=["x86", "x86 with VNNI", "Arm"],
+)
+def test_weights_have_as_many_bits_as_the_target_multiplies_exactly(target: Requires, top: int) -> None:
+    model = graph(ONE, w=random(32, 48, seed=1))
+    QuantizeDynamic().apply(model, context(target=target))
+    codes = weights(model)["w.int8"]
+    assert codes.dtype == np.int8
+    assert np.abs(codes).max() == top
 
 
 def test_the_bias_goes_into_the_kernel() -> None:
