@@ -45,6 +45,7 @@ def manifest_of(optimized: Optimized, built: Built) -> Manifest:
         cache=optimized.cache,
         pooling=exported.pooling,
         encoder=optimized.encoder,
+        token_rows=exported.token_rows,
         adapters=exported.adapters,
         plans=built.plans,
     )

@@ -78,6 +78,7 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
         cache=traced.cache,
         pooling=pooling(checkpoint.folder) if checkpoint.task == "feature-extraction" else None,
         encoder=encoder,
+        token_rows=(model.get_decoder() if encoder else model).get_input_embeddings().weight.shape[0],
         adapters=lora.write(changes, checkpoint.adapters, out),
     )
     records.save(exported, out / RECORD)

@@ -90,6 +90,9 @@ class Exported(Record, frozen=True):
     Of an encoder-decoder, `model` is the decoder. `encoder` reads the text: `input_ids` and `attention_mask` (batch,
     encoder_sequence) to the keys and values of every cross attention, "cross_key_values.LAYER.key" and ".value"
     (batch, heads, encoder_sequence, head_dim), which are inputs of the decoder beside `encoder_attention_mask`.
+
+    `vocabulary` is what the tokenizer can give, `token_rows` how many tokens the graph's table has rows for, often a
+    few more (0: not known).
     """
 
     source: Source
@@ -109,6 +112,7 @@ class Exported(Record, frozen=True):
     cache: CacheShape | None = None
     pooling: Pooling | None = None
     encoder: Graph | None = None
+    token_rows: int = 0
     adapters: tuple[Adapter, ...] = ()
     schema_version: int = SCHEMA_VERSION
 

@@ -63,6 +63,7 @@ class Manifest(Record, frozen=True):
     cache: CacheShape | None = None
     pooling: Pooling | None = None
     encoder: Graph | None = None
+    token_rows: int = 0
     adapters: tuple[Adapter, ...] = ()
     adapter_inputs: tuple[Tensor, ...] = ()
     plans: tuple[Plan, ...] = ()

@@ -9,7 +9,7 @@ import numpy as np
 
 from compiler.engines import Feeds, Session
 from compiler.engines.adapted import AdaptedSession
-from compiler.errors import IntegrityError, UsageError, did_you_mean
+from compiler.errors import InputError, IntegrityError, UsageError, did_you_mean
 from compiler.records import Adapter, Manifest
 
 
@@ -27,15 +27,18 @@ class Adapters:
 
         Raises:
             UsageError: the bundle has no adapter of this name; lists those it has.
+            InputError: it is no name.
             IntegrityError: the adapter's file is not what was built.
         """
         if name is None:
             return session
+        if not isinstance(name, str):
+            raise InputError("adapter", found=repr(name), expected="the name of one")
         if name not in self._adapters or not isinstance(session, AdaptedSession):
             raise UsageError(
                 f'this bundle has no adapter "{name}"',
                 expected=", ".join(self._adapters) or "none: it was built without named adapters",
-                action=did_you_mean(str(name), self._adapters),
+                action=did_you_mean(name, self._adapters),
             )
         if name not in self._matrices:  # threads that race read equal ones
             self._matrices[name] = self._read(self._adapters[name])

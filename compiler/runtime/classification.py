@@ -12,7 +12,7 @@ from compiler.errors import InputError, did_you_mean
 from compiler.records import Manifest
 from compiler.runtime.encoding import Encoder, Pair
 from compiler.runtime.inputs import as_count, as_list, as_text, shown
-from compiler.runtime.scores import labels, sigmoid, softmax
+from compiler.runtime.scores import labels, margins, sigmoid, softmax
 from compiler.runtime.text import Text
 
 TASK = "text-classification"
@@ -75,18 +75,23 @@ class Classifier:
                     found=shown(item),
                     expected='"text" or ("a", "b")',
                 )
-        answers = [self._named(scores)[:top_k] for scores in self._scores(session, each, function)]
+        logits = self._logits(session, each)
+        scores = FUNCTIONS[function or self._function](logits)
+        answers = [self._named(*row)[:top_k] for row in zip(logits, scores, strict=True)]
         return answers[0] if single else answers
 
     def rerank(self, session: Session, query: str, texts: Sequence[str]) -> list[Ranked]:
         """See `Model.rerank`."""
         as_text(query, "query")
         candidates = as_list(texts, "rerank()")
-        scores = self._scores(session, [(query, text) for text in candidates], None)[:, -1].tolist()
-        best = sorted(range(len(candidates)), key=lambda index: -scores[index])
+        logits = self._logits(session, [(query, text) for text in candidates])
+        scores = FUNCTIONS[self._function](logits)[:, -1].tolist()
+        # Far from 0 scores become equal where logits are not, so these decide the order.
+        order = margins(logits) if self._function == "softmax" else logits[:, -1]
+        best = np.argsort(-order, kind="stable").tolist()
         return [Ranked(index=index, score=scores[index], text=candidates[index]) for index in best]
 
-    def _scores(self, session: Session, inputs: Sequence[str | Pair], function: str | None) -> np.ndarray:
+    def _logits(self, session: Session, inputs: Sequence[str | Pair]) -> np.ndarray:
         encodings = self._encoder.encode(inputs)
         for index, encoding in enumerate(encodings):
             if not encoding.ids:
@@ -94,11 +99,12 @@ class Classifier:
         logits = np.zeros((len(inputs), len(self._labels)), np.float32)
         for rows, _, outputs in self._encoder.run(session, encodings):
             logits[rows] = outputs["logits"]
-        return FUNCTIONS[function or self._function](logits)
+        return logits
 
-    def _named(self, scores: np.ndarray) -> list[Label]:
-        pairs = zip(self._labels, scores.tolist(), strict=True)
-        return [Label(label=label, score=score) for label, score in sorted(pairs, key=lambda pair: -pair[1])]
+    def _named(self, logits: np.ndarray, scores: np.ndarray) -> list[Label]:
+        """All labels, best first; equal ones in the checkpoint's order."""
+        order = np.argsort(-logits, kind="stable").tolist()
+        return [Label(label=self._labels[index], score=float(scores[index])) for index in order]
 
 
 def _is_pair(item: object) -> bool:

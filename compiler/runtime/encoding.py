@@ -48,7 +48,7 @@ class Encoder:
         self._types = "token_type_ids" in text.settings.get("model_input_names", ["token_type_ids"])
         # A model that gives one answer a text finds the text's end by its padding token, if at all.
         pooled = not any("sequence" in tensor.shape for tensor in manifest.outputs)
-        last = text.config.get("pad_token_id") is None or text.settings.get("padding_side") == "left"
+        last = not text.pads or text.settings.get("padding_side") == "left"
         self._padded = not (pooled and last)
 
     def encode(self, texts: Sequence[str | Pair], *, offsets: bool = False) -> list[Encoding]:

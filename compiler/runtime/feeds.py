@@ -11,9 +11,15 @@ from compiler.records import Tensor
 
 
 class FeedCheck:
-    """Compares feeds with a model's inputs: names, dtypes, ranks, fixed sizes, and equal sizes for equal dim names."""
+    """Compares feeds with a model's inputs.
 
-    def __init__(self, inputs: tuple[Tensor, ...]) -> None:
+    Names, dtypes, ranks and fixed sizes must be these, and sizes equal where dim names are. Ids are numbers of rows in
+    tables, so none is negative, and those of tokens are below `rows`, where that is known; a row of an attention mask
+    has at least one token.
+    """
+
+    def __init__(self, inputs: tuple[Tensor, ...], rows: int = 0) -> None:
+        self._rows = rows
         self._inputs = [(tensor.name, np.dtype(tensor.dtype), tensor.shape) for tensor in inputs]
         self._names = {tensor.name for tensor in inputs}
 
@@ -23,6 +29,8 @@ class FeedCheck:
         Raises:
             InputError: says which input, what was found and what was expected.
         """
+        if not isinstance(feeds, Mapping):
+            raise InputError("run() takes inputs by name", found=type(feeds).__name__, expected="a dict of arrays")
         if feeds.keys() != self._names:
             self._explain_names(feeds)
         sizes: dict[str, tuple[int, str]] = {}
@@ -52,7 +60,23 @@ class FeedCheck:
                         found=f"{first} and {size}",
                         expected=f"one size; {name} is {_show(shape)}",
                     )
+            if name.endswith("_ids"):
+                self._require_rows(name, array)
+            elif name.endswith("attention_mask"):
+                _require_tokens(name, array)
         return dict(feeds)
+
+    def _require_rows(self, name: str, ids: np.ndarray) -> None:
+        if not ids.size:
+            return
+        least, most = int(ids.min()), int(ids.max())
+        limit = self._rows if name.endswith("input_ids") else 0
+        if least < 0 or (limit and most >= limit):
+            raise InputError(
+                f'input "{name}": no such token' if name.endswith("input_ids") else f'input "{name}": no such row',
+                found=str(least if least < 0 else most),
+                expected=f"0 to {limit - 1}: the model knows {limit} tokens" if limit else "0 or more",
+            )
 
     def _explain_names(self, feeds: Mapping[str, np.ndarray]) -> None:
         known = [name for name, _, _ in self._inputs]
@@ -63,6 +87,19 @@ class FeedCheck:
             found=", ".join(map(str, feeds)) or "no inputs",
             expected=", ".join(known),
             action=did_you_mean(unknown[0], missing or known) if unknown else "",
+        )
+
+
+def _require_tokens(name: str, mask: np.ndarray) -> None:
+    """Every row of the last axis marks something: nothing can be said about nothing."""
+    empty = np.argwhere(~mask.astype(np.bool_).any(axis=-1))
+    if len(empty):
+        row = ", ".join(map(str, empty[0]))
+        raise InputError(
+            f'input "{name}": row {row} has no token',
+            found="zeros only",
+            expected="at least one 1 in every row",
+            action="leave the row out",
         )
 
 

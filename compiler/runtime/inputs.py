@@ -37,8 +37,11 @@ def as_count(value: Any, name: str) -> int:
 
 
 def shown(text: object) -> str:
-    """A text as an error shows it: quoted, and not all of a long one."""
-    quoted = repr(text)
+    """A text, or another argument, as an error shows it: quoted, and not all of a long one."""
+    try:
+        quoted = repr(text)
+    except ValueError:  # a whole number of more digits than Python writes
+        quoted = f"a very large {type(text).__name__}"
     return quoted if len(quoted) <= _SHOWN else f"{quoted[:_SHOWN]}..."
 
 

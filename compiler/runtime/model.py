@@ -14,7 +14,7 @@ import numpy as np
 
 from compiler import bundle, records
 from compiler.engines import Session, open_bundle, serving
-from compiler.errors import UsageError
+from compiler.errors import InputError, UsageError
 from compiler.records import Certificate, Manifest, Serving
 from compiler.runtime import elsewhere
 from compiler.runtime.adapters import Adapters
@@ -27,6 +27,8 @@ from compiler.runtime.pipelines import PipelineModel, named
 from compiler.runtime.starts import Prompt
 from compiler.runtime.text import Text
 from compiler.runtime.understanding import Understanding
+
+MOST_THREADS = 1024
 
 
 class UnverifiedWarning(UserWarning):
@@ -45,11 +47,14 @@ def load(path: str | Path, *, verify: bool = True, threads: int | None = None) -
         ElsewhereWarning: another engine or kind of processor answers than the certificate is of.
 
     Raises:
+        InputError: no such number of threads.
         IntegrityError: a file was changed, is missing or was added.
         EngineUnavailableError: the engine is not installed here.
         EngineError: the engine cannot open the model.
     """
     folder = Path(path)
+    if threads is not None and not (type(threads) is int and 0 <= threads <= MOST_THREADS):
+        raise InputError("threads is out of range", found=repr(threads), expected=f"0 to {MOST_THREADS}")
     if not verify:
         warnings.warn(f"{folder} is loaded without checking its digests", UnverifiedWarning, stacklevel=2)
     manifest = bundle.verify(folder) if verify else bundle.read(folder)
@@ -78,7 +83,7 @@ class Model(Understanding, PipelineModel):
         self.folder = folder
         self.manifest = manifest
         self._open: Session | None = session
-        self._feeds = FeedCheck(manifest.inputs)
+        self._feeds = FeedCheck(manifest.inputs, manifest.token_rows)
 
     @cached_property
     def certificate(self) -> Certificate:
@@ -97,7 +102,8 @@ class Model(Understanding, PipelineModel):
             adapter: the name of one of the bundle's adapters; None is the base.
 
         Raises:
-            InputError: a name, dtype or shape does not fit; nothing is cast silently.
+            InputError: a name, dtype or shape does not fit (nothing is cast silently), the model has no such token, or
+                a row of a mask has none.
             EngineError: the engine fails on these feeds.
         """
         return self._with(adapter).run(self._feeds(feeds))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any, Literal, TypedDict
 
 from compiler.errors import InputError, did_you_mean
 from compiler.runtime.beams import Beams
 from compiler.runtime.chat import Shown
+from compiler.runtime.inputs import shown
 from compiler.runtime.rules import Rules
 from compiler.runtime.sampling import Sampling
 
 MAX_NEW_TOKENS = 256
+MOST_BEAMS = 256
+MOST_EXPONENT = 32  # of lengths, so that no power of one overflows
+MOST_PENALTY = 10**6
 
 EarlyStopping = bool | Literal["never"]
 Details = bool | Literal["logits"]
@@ -114,8 +119,8 @@ def resolve(
         max_new_tokens=_count(arguments, "max_new_tokens", room if defaults and room else MAX_NEW_TOKENS, least=1),
         sampling=Sampling(**drawn),
         beams=Beams(
-            count=_whole("beams", choose("beams", "num_beams", 1), least=1),
-            length_penalty=_number("length_penalty", choose("length_penalty", "length_penalty", 1.0)),
+            count=_whole("beams", choose("beams", "num_beams", 1), least=1, most=MOST_BEAMS),
+            length_penalty=_number("length_penalty", choose("length_penalty", "length_penalty", 1.0), MOST_EXPONENT),
             early_stopping=choose("early_stopping", "early_stopping", False),
         ),
         rules=Rules(
@@ -144,9 +149,9 @@ def resolve(
             found=f"beams={options.beams.count}, temperature={options.sampling.temperature}",
             action="leave one of them out",
         )
-    if options.beams.early_stopping not in (True, False, "never"):
+    if not isinstance(options.beams.early_stopping, bool) and options.beams.early_stopping != "never":
         raise InputError("early_stopping", found=repr(options.beams.early_stopping), expected='True, False or "never"')
-    if options.details not in (True, False, *get_args(get_args(Details)[1])):
+    if not isinstance(options.details, bool) and options.details != "logits":
         raise InputError("details", found=repr(options.details), expected='True, False or "logits"')
     if options.cancel is not None and not callable(getattr(options.cancel, "is_set", None)):
         raise InputError("cancel", found=type(options.cancel).__name__, expected="a threading.Event")
@@ -158,21 +163,22 @@ def _count(arguments: Mapping[str, Any], name: str, otherwise: int, *, least: in
     return otherwise if given is None else _whole(name, given, least=least)
 
 
-def _whole(name: str, value: Any, *, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError(f"{name} is out of range", found=repr(value), expected=f"{least} or more")
+def _whole(name: str, value: Any, *, least: int, most: float = math.inf) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        expected = f"{least} or more" if most == math.inf else f"{least} to {most}"
+        raise InputError(f"{name} is out of range", found=shown(value), expected=expected)
     return value
 
 
-def _number(name: str, value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise InputError(f"{name} is not a number", found=repr(value))
+def _number(name: str, value: Any, most: float) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not -most <= value <= most:
+        raise InputError(f"{name} is out of range", found=shown(value), expected=f"a number, -{most} to {most}")
     return float(value)
 
 
 def _positive(name: str, value: Any) -> float:
-    if (number := _number(name, value)) <= 0:
-        raise InputError(f"{name} is out of range", found=repr(value), expected="more than 0")
+    if (number := _number(name, value, MOST_PENALTY)) <= 0:
+        raise InputError(f"{name} is out of range", found=shown(value), expected="more than 0")
     return number
 
 
@@ -191,8 +197,8 @@ def _words(value: Any, ends: frozenset[int]) -> tuple[tuple[int, ...], ...]:
     return tuple(word for word in words if word and not (len(word) == 1 and word[0] in ends))
 
 
-def _stops(stop: str | Sequence[str] | None) -> tuple[str, ...]:
-    stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
-    if not all(isinstance(each, str) and each for each in stops):
-        raise InputError("stop texts", found=repr(stop), expected="a text that is not empty, or a list of them")
-    return stops
+def _stops(stop: Any) -> tuple[str, ...]:
+    stops = [stop] if isinstance(stop, str) else [] if stop is None else stop
+    if not isinstance(stops, list | tuple) or not all(isinstance(each, str) and each for each in stops):
+        raise InputError("stop texts", found=shown(stop), expected="a text that is not empty, or a list of them")
+    return tuple(stops)

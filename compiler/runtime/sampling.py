@@ -9,6 +9,7 @@ from numbers import Integral, Real
 import numpy as np
 
 from compiler.errors import EngineError, InputError
+from compiler.runtime.inputs import shown
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Sampling:
             ("seed", self.seed, self.seed is None or _whole(self.seed), "a whole number, 0 or more, or None"),
         ):
             if not valid:
-                raise InputError(f"{name} is out of range", found=repr(value), expected=expected)
+                raise InputError(f"{name} is out of range", found=shown(value), expected=expected)
 
 
 class Sampler:
@@ -96,7 +97,10 @@ def _nucleus(tokens: np.ndarray, weights: np.ndarray, top_p: float) -> tuple[np.
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 def _whole(value: object) -> bool:

@@ -15,8 +15,22 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Each logit's own probability."""
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)))
+    """Each logit's own probability, float32 with all its digits however small it is.
+
+    e / (1 + e) below 0 and 1 / (1 + e) above, e being exp(-|logit|), neither cancel nor overflow.
+    """
+    powers = np.exp(-np.abs(logits.astype(np.float64)))
+    return np.asarray(np.where(logits < 0, powers, 1) / (1 + powers), np.float32)
+
+
+def margins(logits: np.ndarray) -> np.ndarray:
+    """How far the last of several logits (..., labels) is ahead of the others together, (...) float64.
+
+    This is the logit of its softmax probability, so it has the same order, and no ties where that has run into 0 or 1.
+    """
+    others = logits[..., :-1].astype(np.float64)
+    largest = others.max(axis=-1)
+    return np.asarray(logits[..., -1] - largest - np.log(np.exp(others - largest[..., None]).sum(axis=-1)))
 
 
 def labels(manifest: Manifest, text: Text) -> list[str]:

@@ -28,7 +28,9 @@ class Text:
         tokenizer: without padding; for an encoder it cuts where the checkpoint does, for a decoder never.
         bos: the token that begins a text, or None.
         ends: tokens that end an answer.
-        pad: a token to fill rows with; the attention mask hides it.
+        pad: a token to fill rows with, where `pads` the one by which the model itself finds a text's end; the attention
+            mask hides it.
+        pads: the model's configuration names a padding token.
         chat: the chat templates, or None.
         config: config.json.
         generation: generation_config.json.
@@ -52,7 +54,11 @@ class Text:
         ids = {name: self.tokenizer.token_to_id(token) for name, token in special.items() if token}
         declared = [generation, model, {f"{name}_token_id": token for name, token in ids.items()}]
         self.bos: int | None = next(iter(_ids(declared, "bos_token_id")), None)
-        self.pad: int = next(iter(_ids(declared, "pad_token_id")), 0)
+        own = _ids([_of_text(model)], "pad_token_id")
+        self.pads = bool(own) and own[0] >= 0
+        # Only generation may have a padding token of its own; other graphs know that of config.json.
+        filling = declared if manifest.cache else [_of_text(model), *declared[1:]]
+        self.pad: int = max(0, next(iter(_ids(filling, "pad_token_id")), 0))
         self.ends: frozenset[int] = frozenset(_ids(declared, "eos_token_id"))
         templates = _chat_templates(folder, settings)
         self.chat = ChatTemplate(templates, special) if templates else None
@@ -103,14 +109,24 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _ids(declared: Sequence[dict[str, Any]], key: str) -> tuple[int, ...]:
-    """Token ids under `key` in the first file that declares any: a number or a list of them."""
+    """Token ids under `key` in the first file that declares any: a number or a list of them.
+
+    Raises:
+        IntegrityError: something else is declared.
+    """
     for settings in declared:
-        match settings.get(key):
-            case int(token):
-                return (token,)
-            case [*tokens] if tokens:
-                return tuple(tokens)
+        if (found := settings.get(key)) not in (None, []):
+            tokens = found if isinstance(found, list) else [found]
+            if not all(type(token) is int for token in tokens):
+                raise IntegrityError(f'"{key}" names no token', found=repr(found)[:80], expected="a number, or a list")
+            return tuple(tokens)
     return ()
+
+
+def _of_text(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a configuration that is about the text model: all of it, or a part of that name."""
+    part = config.get("text_config")
+    return part if isinstance(part, dict) else config
 
 
 def _length(settings: dict[str, Any]) -> int | None:

@@ -103,3 +103,15 @@ with compiler.load({str(decoder_folder)!r}) as model:
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr, done.returncode) == ("(2, 32)\n3\n", "", 0)
+
+
+@pytest.mark.parametrize("threads", [-1, 10**6, True, 1.0, "2"])
+def test_a_number_of_threads_that_makes_no_sense(encoder_folder: Path, threads: object) -> None:
+    with pytest.raises(InputError, match=r"threads is out of range\n.*\n.*0 to 1024"):
+        load(encoder_folder, threads=threads)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("adapter", [[1], 5, {}, b"x"])
+def test_an_adapter_is_named_by_a_text(encoder: Model, adapter: object) -> None:
+    with pytest.raises(InputError, match="adapter"):
+        encoder.embed(["ban"], adapter=adapter)  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -76,7 +77,19 @@ def test_a_checkpoint_without_settings_changes_nothing() -> None:
         ({"beams": 0}, "beams is out of range"),
         ({"beams": True}, "beams is out of range"),
         ({"beams": 2, "temperature": 1.0}, "beams and temperature"),
-        ({"length_penalty": "long"}, "length_penalty is not a number"),
+        ({"beams": 10**6}, "beams is out of range\n.*1000000\n.*1 to 256"),
+        *(
+            ({"length_penalty": value}, "length_penalty is out of range")
+            for value in ("long", math.nan, -math.inf, 1e308)
+        ),
+        *(
+            ({name: 10**5000}, f"{name} is out of range")
+            for name in ("temperature", "length_penalty", "min_p", "beams")
+        ),
+        ({"early_stopping": []}, "early_stopping"),
+        ({"repetition_penalty": math.nan}, "repetition_penalty is out of range"),
+        ({"details": []}, "details"),
+        *(({"stop": value}, "stop texts") for value in (5, {"a": 1}, [1], b"a", "")),
         ({"early_stopping": "soon"}, "early_stopping"),
         ({"repetition_penalty": 0}, "repetition_penalty is out of range"),
         ({"no_repeat_ngram_size": -1}, "no_repeat_ngram_size is out of range"),

@@ -123,3 +123,33 @@ def test_a_template_that_is_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "chat_template.jinja").write_bytes(b"\xff")
     with pytest.raises(IntegrityError, match="UTF-8"):
         text(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "pad", "pads"),
+    [
+        ({"pad_token_id": 5}, 5, True),
+        ({"text_config": {"pad_token_id": 5}}, 5, True),
+        ({}, 2, False),
+        ({"pad_token_id": None}, 2, False),
+        ({"pad_token_id": -1}, 0, False),
+    ],
+    ids=str,
+)
+def test_what_does_not_generate_is_padded_as_its_graph_expects(
+    tmp_path: Path, config: dict[str, Any], pad: int, pads: bool
+) -> None:
+    found = text(
+        tmp_path,
+        "encoder",
+        config=config,
+        generation_config={"pad_token_id": 9},
+        tokenizer_config={"pad_token": "<eos>"},
+    )
+    assert (found.pad, found.pads) == (pad, pads)
+
+
+@pytest.mark.parametrize("tokens", [[[1]], "2", 1.5, True, {"a": 1}])
+def test_a_token_that_is_no_number(tmp_path: Path, tokens: object) -> None:
+    with pytest.raises(IntegrityError, match="eos_token_id"):
+        text(tmp_path, generation_config={"eos_token_id": tokens})
