@@ -226,7 +226,7 @@ def bisect(
             manifest,
             watch=lambda model, modules, feeds: runs.watch(bundle / model, manifest.options, modules, feeds),
             precisions=lambda model, modules: runs.precisions(bundle / model, modules),
-            open_reference=functools.partial(Reference, checkpoint.folder, manifest.task),
+            open_reference=functools.partial(Reference, checkpoint.reference, manifest.task),
             texts=evaluation_text(),
             budget=limits,
             tokenizer=bundle / "tokenizer.json",

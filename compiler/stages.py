@@ -198,7 +198,7 @@ def run_check(
             checked = check(
                 session,
                 manifest,
-                reference(checkpoint.folder),
+                reference(checkpoint.reference),
                 evaluation_text(),
                 budget=budget,
                 tokenizer=folder / "tokenizer.json",

@@ -43,15 +43,17 @@ def join(checkpoint: Checkpoint, adapters: Sequence[Adapter], cache: Path) -> Ch
     if not adapters:
         return checkpoint
     if adapters[0].name:
-        return replace(
-            checkpoint, adapters=tuple(replace(each, joined=_join(checkpoint, each, cache)) for each in adapters)
-        )
+        apart = (replace(each, joined=_join(checkpoint, checkpoint.reference, each, cache)) for each in adapters)
+        return replace(checkpoint, adapters=tuple(apart))
     adapter = adapters[0]
-    folder = _join(checkpoint, adapter, cache)
+    folder = _join(checkpoint, checkpoint.folder, adapter, cache)
+    original = _join(checkpoint, checkpoint.original, adapter, cache) if checkpoint.original else None
     total = hashlib.sha256(f"{checkpoint.source.digest}\0{adapter.source.digest}".encode()).hexdigest()
     source = msgspec.structs.replace(checkpoint.source, digest=total, adapter=adapter.source)
     config = json.loads((folder / "config.json").read_bytes())
-    return replace(checkpoint, source=source, folder=folder, config=config, compiled_in=adapter.location)
+    return replace(
+        checkpoint, source=source, folder=folder, config=config, compiled_in=adapter.location, original=original
+    )
 
 
 def _require_base(adapter: Adapter, checkpoint: Checkpoint, base: str | None) -> None:
@@ -69,16 +71,16 @@ def _require_base(adapter: Adapter, checkpoint: Checkpoint, base: str | None) ->
         )
 
 
-def _join(checkpoint: Checkpoint, adapter: Adapter, cache: Path) -> Path:
+def _join(checkpoint: Checkpoint, base: Path, adapter: Adapter, cache: Path) -> Path:
     """A folder with links to the base's files, the adapter's files in `adapter/`, and one config.json for both."""
     source = adapter.source
-    parts = (str(checkpoint.folder), checkpoint.source.digest, source.digest, adapter.location, checkpoint.task)
+    parts = (str(base), checkpoint.source.digest, source.digest, adapter.location, checkpoint.task)
     out = cache / "checkpoint" / hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     if (out / "config.json").exists():
         return out
     own = {name for name in TOKENIZER if (adapter.folder / name).is_file()} if _brings_tokenizer(adapter) else set()
     with staging(out, "config.json") as folder:
-        for path in checkpoint.folder.iterdir():
+        for path in base.iterdir():
             if path.name not in {"config.json", *own}:
                 os.symlink(path.absolute(), folder / path.name)
         for name in own:
@@ -87,7 +89,7 @@ def _join(checkpoint: Checkpoint, adapter: Adapter, cache: Path) -> Path:
         for name in (CONFIG, WEIGHTS):
             shutil.copyfile(adapter.folder / name, folder / FOLDER / name)
         (folder / FOLDER / ORIGIN).write_text(adapter.location, encoding="utf-8")
-        config = json.loads((checkpoint.folder / "config.json").read_bytes())
+        config = json.loads((base / "config.json").read_bytes())
         (folder / "config.json").write_text(json.dumps({**config, **_labels(adapter, config)}, indent=2))
     return out
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compiler.checkpoint.adapter import WEIGHTS
+from compiler.checkpoint.adapter import ORIGIN, WEIGHTS
+from compiler.checkpoint.fit import require_fit
 from compiler.checkpoint.heads import tasks_of
 from compiler.checkpoint.join import FOLDER as ADAPTER
 from compiler.checkpoint.quiet import quiet
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import torch
 
 NO_TOKEN = -1
-LABELLED = ("text-classification", "token-classification")
 
 
 def load_model(folder: Path, task: str, dtype: str = "float32") -> torch.nn.Module:
@@ -36,9 +35,10 @@ def load_model(folder: Path, task: str, dtype: str = "float32") -> torch.nn.Modu
     import torch
     import transformers
 
+    shown = origin(folder)
     if task not in (offered := tasks_of(folder)):
         raise UsageError(
-            f'{folder}: this model has no head for "{task}"',
+            f'{shown}: this model has no head for "{task}"',
             expected=", ".join(offered),
             action="choose one of these with --task",
         )
@@ -54,26 +54,12 @@ def load_model(folder: Path, task: str, dtype: str = "float32") -> torch.nn.Modu
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # refused below, with the sizes
             )
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, AssertionError) as error:
-        raise CheckpointError(f"{folder}: the weights cannot be loaded", found=_first_line(error)) from error
+    except Exception as error:  # transformers raises whatever the files provoke
+        raise CheckpointError(f"{shown}: the weights cannot be loaded", found=_first_line(error)) from error
     adapter = folder / ADAPTER
     given = shapes(adapter / WEIGHTS) if adapter.is_dir() else {}
-
-    def trained(name: str) -> bool:
-        """Whether the adapter brings these weights."""
-        return any(key.endswith(f".{name}") for key in given)
-
-    _require_sizes(folder, task, model, [each for each in info["mismatched_keys"] if not trained(each[0])])
-
-    # Token vectors do without the pooler; everything else missing would be random numbers.
-    spared = "pooler." if task == "feature-extraction" else None
-    missing = sorted(name for name in info["missing_keys"] if not (spared and spared in name) and not trained(name))
-    if missing:
-        raise CheckpointError(
-            f'{folder}: no trained weights for "{task}"',
-            found=f"{len(missing)} tensors missing: {', '.join(missing[:3])}",
-            action=f"choose another task with --task ({', '.join(name for name in offered if name != task)})",
-        )
+    others = [name for name in offered if name != task]
+    require_fit(model, info, task, folder, adapter=given, shown=shown, others=others)
     for name, tensor in model.state_dict().items():
         if (
             tensor.is_floating_point()
@@ -82,7 +68,7 @@ def load_model(folder: Path, task: str, dtype: str = "float32") -> torch.nn.Modu
         ):
             bad = int((~torch.isfinite(tensor)).sum())
             raise CheckpointError(
-                f"{folder}: weights are not finite",
+                f"{shown}: weights are not finite",
                 found=f"{bad} NaN or Inf in {name} {tuple(tensor.shape)}",
                 action="this checkpoint is damaged or its training diverged; use an earlier one",
             )
@@ -91,35 +77,6 @@ def load_model(folder: Path, task: str, dtype: str = "float32") -> torch.nn.Modu
 
         model = tuned(model, adapter)
     return model.to(getattr(torch, dtype)).eval()  # type: ignore[no-any-return]
-
-
-def _require_sizes(folder: Path, task: str, model: Any, mismatched: Any) -> None:
-    """Refuse weights of other sizes than the configuration's, and label names that are not those of the head's rows.
-
-    A head has as many rows as config.json has labels, so a wrong list of labels shows as a wrong head.
-    """
-    labels = model.config.id2label or {}
-    for name, stored, wanted in sorted(mismatched):
-        if wanted[0] == len(labels) != stored[0] and name.endswith((".weight", ".bias")):
-            raise CheckpointError(
-                f"{folder}: labels and head do not belong together",
-                found=f"{len(labels)} labels in config.json (id2label), {stored[0]} rows in {name}",
-                expected="one label a row",
-                action="correct id2label in config.json",
-            )
-        raise CheckpointError(
-            f"{folder}: weights and configuration do not belong together",
-            found=f"{name} is {tuple(stored)}",
-            expected=f"{tuple(wanted)}, as config.json says",
-            action="use the config.json that was saved with the weights",
-        )
-    if task in LABELLED and sorted(labels) != list(range(len(labels))):
-        raise CheckpointError(
-            f"{folder}: label ids are not those of the head's rows",
-            found=f"{sorted(labels)[:8]} in config.json (id2label)",
-            expected=f"0 to {len(labels) - 1}",
-            action="correct id2label in config.json",
-        )
 
 
 def allow_batches(model: Any) -> None:
@@ -143,27 +100,12 @@ def load_tokenizer(folder: Path) -> Any:
         raise CheckpointError(f"{folder}: the tokenizer cannot be loaded", found=_first_line(error)) from error
 
 
-def resave(folder: Path, out: Path) -> Path:
-    """Write pickle weights as safetensors into `out`, once."""
-    if (out / "model.safetensors").exists():
-        return out
-    import transformers
-
-    from compiler.storage import staging
-
-    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    loader = getattr(transformers, (config.architectures or ["AutoModel"])[0])
-    try:
-        with quiet():
-            model = loader.from_pretrained(folder, local_files_only=True, dtype="auto", use_safetensors=False)
-    except Exception as error:  # unpickling raises whatever the file holds
-        raise CheckpointError(f"{folder}: the pickle weights cannot be loaded", found=_first_line(error)) from error
-    with quiet(), staging(out, "config.json") as stage:
-        for path in folder.iterdir():
-            if path.is_file() and path.suffix in {".json", ".txt", ".model", ".jinja"} and "index" not in path.name:
-                shutil.copy2(path, stage / path.name)
-        model.save_pretrained(stage, max_shard_size="1TB")
-    return out
+def origin(folder: Path) -> str:
+    """A checkpoint, or the adapter in it, as its user knows it: no folder of the cache."""
+    for path in (folder / ADAPTER / ORIGIN, folder / ORIGIN):
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+    return str(folder)
 
 
 def _first_line(error: Exception) -> str:

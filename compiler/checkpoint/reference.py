@@ -15,6 +15,7 @@ import numpy as np
 
 from compiler.checkpoint.layers import Sink, layers_of, modules_inside, watching
 from compiler.checkpoint.load import allow_batches, load_model
+from compiler.checkpoint.original import open_original
 from compiler.checkpoint.quiet import quiet
 from compiler.errors import InputError
 from compiler.records import CacheShape
@@ -27,17 +28,24 @@ class Reference:
     """A checkpoint opened with transformers on the CPU, in one precision.
 
     Args:
-        folder: config.json and safetensors weights.
+        folder: config.json and weights, as the author saved them.
         task: a key of `tasks.TASKS`.
         dtype: what weights and arithmetic are in.
         threads: PyTorch's threads, for the whole process; 0 leaves them as they are.
+        merged: take an adapter into the weights, as one does for speed; by default PEFT applies it beside them.
 
     Raises:
-        UsageError, CheckpointError: see `load_model`.
+        UsageError, CheckpointError: see `open_original`.
     """
 
     def __init__(
-        self, folder: Path, task: str, dtype: Literal["float32", "float64"] = "float32", threads: int = 0
+        self,
+        folder: Path,
+        task: str,
+        dtype: Literal["float32", "float64"] = "float32",
+        threads: int = 0,
+        *,
+        merged: bool = False,
     ) -> None:
         import torch
 
@@ -45,7 +53,7 @@ class Reference:
             torch.set_num_threads(threads)
         self.dtype = dtype
         self._outputs = TASKS[task].outputs
-        self._model = cast("Any", load_model(folder, task, dtype))
+        self._model = cast("Any", (load_model if merged else open_original)(folder, task, dtype))
         if TASKS[task].kind == "encoder":
             allow_batches(self._model)
         if dtype == "float64":

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compiler.cache import key
-from compiler.checkpoint.weights import check_safetensors, require_shards
+from compiler.checkpoint.declared import configuration, listing, require_plausible
+from compiler.checkpoint.weights import SAFETENSORS, check_safetensors, require_floats, weight_files
 from compiler.errors import CheckpointError, UsageError, did_you_mean
 from compiler.records import Source
 from compiler.storage import write_whole
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w-][\w.-]*")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+UNREAD = frozenset({
+    ".md", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".py", ".ipynb", ".sh", ".csv", ".parquet", ".log", ".lock",
+    ".h5", ".msgpack", ".ot", ".onnx", ".onnx_data", ".tflite", ".mlmodel", ".gguf", ".npz", ".arrow",
+})  # fmt: skip
 WANTED = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors", "*/config.json")
 
 PIPELINES = {
@@ -35,7 +39,8 @@ class Checkpoint:
     """A vetted checkpoint. `folder` has config.json and safetensors weights, whatever the source looked like.
 
     `location` is what the user named. `adapters` are those that stay apart; one that is compiled in is part of
-    `folder`, and `compiled_in` is what the user named it by.
+    `folder`, and `compiled_in` is what the user named it by. `original` is the source itself where `folder` was
+    converted from it: a folder with pickled weights.
     """
 
     source: Source
@@ -45,6 +50,12 @@ class Checkpoint:
     location: str
     adapters: tuple[Adapter, ...] = ()
     compiled_in: str = ""
+    original: Path | None = None
+
+    @property
+    def reference(self) -> Path:
+        """What PyTorch's answers come from: the source as its author saved it, not what was converted from it."""
+        return self.original or self.folder
 
     @property
     def architecture(self) -> str:
@@ -87,13 +98,16 @@ def resolve(
     if revision and source.kind != "hub":
         raise UsageError("--revision", found=f"a local {source.kind}", expected="a hub id", action="drop --revision")
 
-    config = _config(folder, model)
+    config = configuration(folder, model)
     _require_tokenizer(folder, model)
-    if not list(folder.glob("*.safetensors")):
-        folder = _from_pickle(folder, model, source, allow_pickle, cache)
-    for weights in sorted(folder.glob("*.safetensors")):
-        check_safetensors(weights)
-    require_shards(folder, model)
+    original = None
+    if not any((folder / name).exists() for name in (SAFETENSORS, f"{SAFETENSORS}.index.json")):
+        original, folder = folder, _from_pickle(folder, model, source, allow_pickle, cache)
+    weights = weight_files(folder, model)
+    for path in weights:
+        check_safetensors(path)
+    require_floats(weights, model)
+    require_plausible(config, weights, model)
 
     # What needs transformers, seconds to import, is asked once per checkpoint.
     made_by = key(source.digest, wanted, code=("checkpoint", "tasks.py"), packages=("transformers", "optimum"))
@@ -110,7 +124,7 @@ def resolve(
             expected=", ".join(TASKS),
             action="choose one with --task if the model has it",
         )
-    return Checkpoint(source=source, folder=folder, task=found, config=config, location=model)
+    return Checkpoint(source=source, folder=folder, task=found, config=config, location=model, original=original)
 
 
 def canonical_task(task: str) -> str:
@@ -129,19 +143,12 @@ def canonical_task(task: str) -> str:
 
 
 def _digest(folder: Path) -> str:
+    """Of every file but those that nothing here reads: documents, code, other frameworks' weights, hidden files."""
     total = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.suffix in {
-            ".safetensors",
-            ".json",
-            ".txt",
-            ".model",
-            ".jinja",
-            ".bin",
-            ".pt",
-            ".pth",
-        }:
-            total.update(str(path.relative_to(folder)).encode() + b"\0" + _file_digest(path).encode())
+        name = path.relative_to(folder)
+        if path.is_file() and path.suffix not in UNREAD and not any(part.startswith(".") for part in name.parts):
+            total.update(str(name).encode() + b"\0" + _file_digest(path).encode())
     return total.hexdigest()
 
 
@@ -188,23 +195,6 @@ def hub(model: str, revision: str | None, *, allow_pickle: bool) -> tuple[Path, 
     return folder, folder.name
 
 
-def _config(folder: Path, model: str) -> dict[str, Any]:
-    path = folder / "config.json"
-    if not path.exists():
-        raise CheckpointError(
-            f"{model}: no config.json",
-            found=_listing(folder),
-            expected="a Hugging Face model folder: config.json, model.safetensors, tokenizer.json",
-            action="save it with save_pretrained of transformers",
-        )
-    try:
-        config = json.loads(path.read_bytes())
-        config["model_type"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: not a model configuration", found=repr(error)) from error
-    return dict(config)
-
-
 def _require_known(config: dict[str, Any], model: str) -> None:
     from transformers import CONFIG_MAPPING
 
@@ -231,7 +221,7 @@ def _require_tokenizer(folder: Path, model: str) -> None:
     ):
         raise CheckpointError(
             f"{model}: no tokenizer",
-            found=_listing(folder),
+            found=listing(folder),
             expected="tokenizer.json (or vocab.txt, vocab.json with merges.txt, a sentencepiece model)",
             action="save the tokenizer into the folder with save_pretrained",
         )
@@ -245,7 +235,7 @@ def _from_pickle(folder: Path, model: str, source: Source, allow_pickle: bool, c
     if not pickles:
         raise CheckpointError(
             f"{model}: no weights",
-            found=_listing(folder),
+            found=listing(folder),
             expected="model.safetensors (or shards with an index)",
             action="download or save the weights into the folder",
         )
@@ -256,9 +246,9 @@ def _from_pickle(folder: Path, model: str, source: Source, allow_pickle: bool, c
             expected="safetensors; reading a pickle can run code hidden in it",
             action="convert it with save_pretrained, or pass --allow-pickle if you trust its author",
         )
-    from compiler.checkpoint.load import resave
+    from compiler.checkpoint.pickled import convert
 
-    return resave(folder, out)
+    return convert(folder, model, out)
 
 
 def _infer_task(folder: Path, config: dict[str, Any]) -> str:
@@ -281,8 +271,3 @@ def _infer_task(folder: Path, config: dict[str, Any]) -> str:
         return str(TasksManager.infer_task_from_model(known))
     except (ValueError, KeyError):
         return "feature-extraction"
-
-
-def _listing(folder: Path) -> str:
-    names = sorted(path.name for path in folder.iterdir())
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "an empty folder"

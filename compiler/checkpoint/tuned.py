@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
+from safetensors import safe_open
 
 from compiler.checkpoint.adapter import CONFIG, ORIGIN, VIRTUAL, WEIGHTS
 from compiler.checkpoint.quiet import quiet
@@ -18,7 +20,7 @@ from compiler.errors import CheckpointError
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
 
-EMBEDDING = "embed_tokens.weight"
+PLACE = "base_model.model."  # what PEFT puts before the names of a model's modules
 NAME = "default"  # what PEFT calls its only adapter
 
 
@@ -38,13 +40,32 @@ def tuned(model: Any, folder: Path) -> Any:
     peft = _load(model, folder)
     if peft.active_peft_config.peft_type in VIRTUAL:
         return VirtualTokens(peft)
+    _untie(peft)
+    tied = model.config.tie_word_embeddings
     try:
         with quiet():
-            return peft.merge_and_unload()
+            merged = peft.merge_and_unload()
+        merged.config.tie_word_embeddings = tied  # some models scale by it, so it stays what it was in training
+        return merged
     except Exception as error:  # each tuner has reasons of its own
         raise CheckpointError(
             f"{_shown(folder)}: this adapter cannot be merged into its model", found=_first_line(error)
         ) from error
+
+
+def _untie(peft: Any) -> None:
+    """Give every layer that the adapter changes weights of its own: merged into shared ones, a change of the head
+    would change the embedding too.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    modules = list(peft.modules())
+    owners = Counter(id(weight) for module in modules for weight in module._parameters.values())
+    for layer in (module for module in modules if isinstance(module, BaseTunerLayer)):
+        for module in layer.get_base_layer().modules():
+            for name, weight in module._parameters.items():
+                if weight is not None and owners[id(weight)] > 1:
+                    setattr(module, name, torch.nn.Parameter(weight.detach().clone(), weight.requires_grad))
 
 
 def low_rank(model: Any, folder: Path, name: str) -> dict[str, LowRank]:
@@ -54,7 +75,7 @@ def low_rank(model: Any, folder: Path, name: str) -> dict[str, LowRank]:
         CheckpointError: the adapter does not fit, or is more than low-rank changes of linear layers.
     """
     config = _config(folder)
-    why = _why_not_apart(config)
+    why = _why_not_apart(config) or _own_weights(model, folder)
     if not why:
         peft = _load(model, folder)
         try:
@@ -82,6 +103,20 @@ def _why_not_apart(config: Any) -> str:
     if isinstance(start, str) and start.lower().startswith(("pissa", "olora", "corda", "loftq", "lora_ga")):
         found.append(f"init_lora_weights={start}, which changed the base")
     return ", ".join(found)
+
+
+def _own_weights(model: Any, folder: Path) -> str:
+    """What it brings beside its matrices; PEFT saves the tables of a changed head too, which may be the base's."""
+    base = model.state_dict()
+    with safe_open(folder / WEIGHTS, framework="pt") as file:
+        for key in sorted(file.keys()):
+            if ".lora_" in key:
+                continue
+            own = base.get(key.removeprefix(PLACE).replace(".base_layer.", "."))
+            tensor = file.get_tensor(key)
+            if own is None or own.shape != tensor.shape or not torch.equal(own, tensor.to(own.dtype)):
+                return f"weights of its own: {key}"
+    return ""
 
 
 def _changes(peft: Any, folder: Path) -> dict[str, LowRank]:
@@ -126,10 +161,7 @@ def _load(model: Any, folder: Path) -> PeftModel:
             expected="a merged adapter (LoRA, IA3, ...), or virtual tokens of an encoder or a decoder",
         )
     _require_past(model, config, folder)
-    for key, tensor in weights.items():  # the vocabulary grew while it was trained
-        rows = model.get_input_embeddings().weight.shape[0]
-        if key.endswith(EMBEDDING) and tensor.shape[0] > rows:
-            model.resize_token_embeddings(tensor.shape[0], mean_resizing=False)
+    _grow(model, weights, folder)
     try:
         with quiet():
             tuned = KINDS.get(str(config.task_type), peft.PeftModel)(model, config, NAME)
@@ -141,6 +173,7 @@ def _load(model: Any, folder: Path) -> PeftModel:
             action="use the model that it was trained on",
         ) from error
     strangers = [key for key in result.unexpected_keys if key != "prompt_embeddings"]  # which PEFT places itself
+    strangers = [key for key in strangers if not _said_twice(key, weights)]
     own = "" if config.peft_type in VIRTUAL else tuned.base_model.prefix
     missing = [key for key in result.missing_keys if own and own in key and f".{NAME}" in key]
     if strangers or missing:
@@ -151,6 +184,40 @@ def _load(model: Any, folder: Path) -> PeftModel:
             action="use the model and the --task that it was trained with",
         )
     return tuned.eval()
+
+
+def _grow(model: Any, weights: dict[str, torch.Tensor], folder: Path) -> None:
+    """Add the rows that the vocabulary got while the adapter was trained, to every table that has one for each token.
+
+    Raises:
+        CheckpointError: a table's new rows are neither in the adapter nor those of a table that is.
+    """
+    ends = [table for table in (model.get_input_embeddings(), model.get_output_embeddings()) if table is not None]
+    tables = {path: each for path, each in model.named_modules(remove_duplicate=False) if each in ends}
+    given = {
+        path: tensor.shape[0]
+        for path in tables
+        for key, tensor in weights.items()
+        if key.removeprefix(PLACE) in (f"{path}.weight", f"{path}.base_layer.weight")
+    }
+    rows, grown = ends[0].weight.shape[0], max(given.values(), default=0)
+    if grown <= rows:
+        return
+    known = {id(tables[path].weight) for path, count in given.items() if count == grown}
+    if unknown := [path for path, table in tables.items() if id(table.weight) not in known]:
+        raise CheckpointError(
+            f"{_shown(folder)}: the vocabulary grew, and not all new rows are here",
+            found=f"{grown} rows in {', '.join(given)}; {rows} in {unknown[0]}",
+            expected="every table in the adapter",
+            action="save it again with save_embedding_layers=True",
+        )
+    model.resize_token_embeddings(grown, mean_resizing=False)
+
+
+def _said_twice(key: str, weights: dict[str, torch.Tensor]) -> bool:
+    """PEFT saves a trained table under a second name, which it does not read, where the vocabulary grew."""
+    same = weights.get(key.replace(".modules_to_save.", "."))
+    return ".modules_to_save." in key and same is not None and torch.equal(weights[key], same)
 
 
 def _require_past(model: Any, config: Any, folder: Path) -> None:

@@ -80,7 +80,7 @@ class Contestant:
             return manifest, open_bundle(self.folder, manifest, manifest.options)
         from compiler.checkpoint.reference import Reference
 
-        reference = Reference(self.checkpoint, manifest.task, threads=self.threads)
+        reference = Reference(self.checkpoint, manifest.task, threads=self.threads, merged=True)
         if manifest.encoder is None:
             return manifest, reference
         read = Tensor(name=READ, dtype="float32", shape=("batch", "encoder_sequence", "hidden"))

@@ -47,7 +47,7 @@ def open_runner(spec: Spec) -> tuple[Session, str, str]:
 
     from compiler.checkpoint.reference import Reference
 
-    reference = Reference(Path(spec.folder), manifest.task, threads=spec.threads)
+    reference = Reference(Path(spec.folder), manifest.task, threads=spec.threads, merged=True)
     return reference, "pytorch", version("torch")
 
 

@@ -1,0 +1,148 @@
+"""What config.json declares: read, and refused by name where it describes weights that cannot be compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from compiler.checkpoint.weights import shapes
+from compiler.errors import CheckpointError
+from compiler.reading import read_json
+
+ADAPTER = "adapter_config.json"
+QUANTIZATION = ("quantization_config", "compression_config")  # in config.json or in a part of it
+QUANTIZED = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")  # files beside it
+LAYERS = frozenset({
+    "num_hidden_layers", "num_layers", "n_layer", "n_layers", "encoder_layers", "decoder_layers", "num_decoder_layers",
+})  # fmt: skip
+SIZES = frozenset({
+    "hidden_size", "intermediate_size", "vocab_size", "d_model", "d_ff", "n_embd", "embedding_size", "dim",
+    "hidden_dim", "encoder_ffn_dim", "decoder_ffn_dim", "ffn_dim", "type_vocab_size", "moe_intermediate_size",
+})  # fmt: skip
+DEEP, WIDE = 256, 1 << 16  # layers and sizes that are never doubted
+
+
+class _Kind(msgspec.Struct):
+    """The two entries that choose the class."""
+
+    model_type: str
+    architectures: list[str] | None = None
+
+
+def configuration(folder: Path, model: str) -> dict[str, Any]:
+    """config.json of a checkpoint with float weights of its own.
+
+    Args:
+        model: the checkpoint as its user named it.
+
+    Raises:
+        CheckpointError: there is none, it is no configuration, the folder is an adapter's, or weights are quantized.
+    """
+    path = folder / "config.json"
+    _require_no_adapter(folder, model, whole=path.exists())
+    if not path.exists():
+        raise CheckpointError(
+            f"{model}: no config.json",
+            found=listing(folder),
+            expected="a Hugging Face model folder: config.json, model.safetensors, tokenizer.json",
+            action="save it with save_pretrained of transformers",
+        )
+    config = read_json(path, dict[str, Any], CheckpointError)
+    try:
+        msgspec.convert(config, _Kind)
+    except msgspec.ValidationError as error:
+        raise CheckpointError(f"{path}: not a model configuration", found=str(error)) from error
+    if named := config.get("transformers_weights"):
+        raise CheckpointError(
+            f'{path}: "transformers_weights" is not supported',
+            found=str(named)[:80],
+            expected="weights in model.safetensors, or in shards with an index",
+        )
+    _require_floats(config, folder, model)
+    return config
+
+
+def require_plausible(config: dict[str, Any], weights: Sequence[Path], model: str) -> None:
+    """Refuse a configuration of far more or larger layers than the weights have, before memory is taken for it."""
+    found = [shape for path in weights for shape in shapes(path).values()]
+    largest = max((size for shape in found for size in shape), default=0)
+    for part in _parts(config):
+        for name, value in part.items():
+            limit = max(len(found), DEEP) if name in LAYERS else max(largest, WIDE) if name in SIZES else None
+            if limit is not None and isinstance(value, int | float) and value > limit:
+                raise CheckpointError(
+                    f"{model}: weights and configuration do not belong together",
+                    found=f"{name} {value} in config.json",
+                    expected=f"at most {limit}: the weights are {len(found)} tensors, the longest of {largest} rows",
+                    action="use the config.json that was saved with the weights",
+                )
+
+
+def listing(folder: Path) -> str:
+    """The first names in a folder, for an error."""
+    names = sorted(path.name for path in folder.iterdir())
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "an empty folder"
+
+
+def _require_no_adapter(folder: Path, model: str, *, whole: bool) -> None:
+    path = folder / ADAPTER
+    if not path.exists():
+        return
+    base = read_json(path, dict[str, Any], CheckpointError).get("base_model_name_or_path")
+    named = base if isinstance(base, str) and base else "BASE"
+    if whole:  # transformers would load the base that the adapter names in place of these weights
+        raise CheckpointError(
+            f"{model}: a model and an adapter in one folder",
+            found=f"config.json and {ADAPTER}",
+            expected="one of them",
+            action=f"move the adapter's files to a folder of their own and pass it with --adapter, or remove {ADAPTER}",
+        )
+    raise CheckpointError(
+        f"{model}: an adapter, not a model",
+        found=f"{ADAPTER}" + (f', trained on "{base}"' if named == base else ""),
+        expected="the model that it was trained on, and the adapter beside it",
+        action=f"compile build {named} --adapter {model}",
+    )
+
+
+def _require_floats(config: dict[str, Any], folder: Path, model: str) -> None:
+    """Refuse weights that a method quantized, by the method's name."""
+    stated = [part[name] for part in _parts(config) for name in QUANTIZATION if part.get(name)]
+    beside = [name for name in QUANTIZED if (folder / name).exists()]
+    if not stated and not beside:
+        return
+    if stated:
+        method, where = _method(stated[0]), "config.json"
+    else:
+        where = beside[0]
+        content = read_json(folder / where, dict[str, Any], CheckpointError)
+        method = _method({"quant_method": "gptq", **content} if where == "quantize_config.json" else content)
+    raise CheckpointError(
+        f"{model}: the weights are quantized with {method}",
+        found=f"its settings in {where}",
+        expected="weights in float32, float16 or bfloat16",
+        action="use the original that it was quantized from; --precision quantizes it",
+    )
+
+
+def _method(settings: Any) -> str:
+    if not isinstance(settings, dict):
+        return f"an unknown method ({str(settings)[:40]})"
+    inner = settings.get("quantization")
+    places = [settings, inner] if isinstance(inner, dict) else [settings]
+    names = ("quant_method", "quant_algo", "quantization_method", "format", "w_bit")
+    found = [str(place[name])[:60] for place in places for name in names if place.get(name)]
+    if settings.get("load_in_4bit") or settings.get("load_in_8bit"):
+        found = [*found[:1], "bitsandbytes"] if found and found[0] != "bitsandbytes" else ["bitsandbytes"]
+    return " ".join(found[:2]) if found else "an unnamed method"
+
+
+def _parts(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The configuration and every configuration inside it."""
+    yield config
+    for value in config.values():
+        if isinstance(value, dict):
+            yield from _parts(value)
