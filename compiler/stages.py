@@ -17,6 +17,7 @@ import msgspec
 from compiler import bundle, profile, records
 from compiler.cache import cache_folder, folder_key, key, stage
 from compiler.errors import UsageError, did_you_mean
+from compiler.machine import kind as processor
 from compiler.profile import Budget, Profile
 from compiler.records import Built, Certificate, Checked, Exported, Manifest, Measured, Optimized
 from compiler.storage import staging
@@ -216,7 +217,7 @@ def run_check(
         started(False)
         return make(folder)
     code = ("check", "checkpoint", "corpus.py", "runtime", "engines")
-    name = key(folder.name, budget, answers, code=code, packages=("torch", "transformers"))
+    name = key(folder.name, budget, answers, processor(profile.detect()), code=code, packages=("torch", "transformers"))
     return stage(cache_folder() / "check" / name, CHECKED, Checked, make, started)
 
 

@@ -41,3 +41,33 @@ def test_channels_that_never_moved_keep_their_size() -> None:
     assert factors is not None
     assert factors[3] == factors[4] == 1
     assert smooth(seen(np.zeros((4, 32), np.float32)), [weight]) is None
+
+
+def test_rows_with_scales_of_their_own_are_smoothed_for_what_is_usual() -> None:
+    """One loud row says little then; a channel that is loud in all of them says much."""
+    weight = random(32, 16, seed=1)
+    loud_row, loud_channel = random(200, 32), random(200, 32)
+    loud_row[7, 3] *= 200
+    loud_channel[:, 7] *= 50
+    assert smooth(seen(loud_row), [weight]) is not None
+    assert smooth(seen(loud_row), [weight], per_row=True) is None
+    factors = smooth(seen(loud_channel), [weight], per_row=True)
+    assert factors is not None
+    assert factors[7] < 0.3 * np.delete(factors, 7).min()
+
+
+def test_narrower_weights_take_over_less() -> None:
+    values = random(200, 32)
+    values[:, 7] *= 6
+    weight = random(32, 16, seed=1)
+    fine, coarse = (smooth(seen(values), [weight], top=top, per_row=True) for top in (127, 7))
+    assert fine is not None
+    assert coarse is not None
+    assert fine[7] < 0.8 * coarse[7]
+
+
+def test_kept_rows_come_from_all_batches() -> None:
+    batches = [{"x": np.full((1000, 2), index, np.float32)} for index in range(8)]
+    rows = channels(batches, len(batches))["x"].rows
+    assert 128 < len(rows) <= 256
+    assert set(rows[:, 0]) == set(range(8))
