@@ -21,6 +21,7 @@ def inspect(bundle: Path, as_json: bool, verbose: bool) -> None:
     """
     from compiler.cli.output import emit, size, table
     from compiler.cli.summary import read, show, show_checked, show_measured
+    from compiler.machine import kind
 
     manifest, certificate = read(bundle)
     if as_json:
@@ -56,7 +57,7 @@ def inspect(bundle: Path, as_json: bool, verbose: bool) -> None:
         ("context", f"{manifest.context_length} tokens"),
         ("engine", f"{manifest.engine} {manifest.engine_version}"),
         ("created", certificate.created),
-        ("machine", certificate.machine.cpu),
+        ("machine", f"{certificate.machine.cpu}, {kind(certificate.machine)}"),
     ]
     table(("", ""), facts, "Origin")
     table(("file", "size"), [(name, size(entry.size)) for name, entry in manifest.files.items()], "Files")

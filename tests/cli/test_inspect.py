@@ -3,8 +3,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from compiler import records
 from compiler.bundle import CERTIFICATE, MANIFEST
 from compiler.cli import summary
+from compiler.machine import kind
+from compiler.records import Certificate
 
 
 def test_inspect_for_a_person(invoke, certified: Path) -> None:
@@ -14,6 +17,7 @@ def test_inspect_for_a_person(invoke, certified: Path) -> None:
         assert text in answer.stdout
     assert "left out: fuse-silu: changes answers" in answer.stdout
     assert "4.00 (4.00 to 4.00)" in answer.stdout
+    assert kind(records.load(certified / CERTIFICATE, Certificate).machine) in answer.stdout
     assert answer.stderr == ""
 
 

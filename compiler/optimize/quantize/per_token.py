@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -53,10 +53,15 @@ class QuantizePerToken(Pass):
 def _factors(
     model: ir.Model, readers: dict[str, list[Product]], feeds: Sequence[Feeds], top: int
 ) -> dict[str, np.ndarray]:
-    """What the channels of activations are multiplied by, (K,), where that helps."""
-    seen = channels(observe(model, list(readers), feeds), len(feeds))
+    """What the channels of activations are multiplied by, (K,), where that helps.
+
+    A weight that layers share would have to be stored for each of them, and is left as it is.
+    """
+    uses = Counter(product.key for siblings in readers.values() for product in siblings)
+    apart = {name: siblings for name, siblings in readers.items() if all(uses[each.key] == 1 for each in siblings)}
+    seen = channels(observe(model, list(apart), feeds), len(feeds)) if apart else {}
     found = {
-        name: smooth(channel, [each.array() for each in readers[name]], top=top, per_row=True)
+        name: smooth(channel, [each.array() for each in apart[name]], top=top, per_row=True)
         for name, channel in seen.items()
     }
     return {name: factors for name, factors in found.items() if factors is not None}

@@ -189,3 +189,19 @@ def test_an_outlier_channel_seen_in_calibration_is_made_quieter() -> None:
     unseen = graph(ONE, w=random(32, 48, seed=1) / outlier[:, None])
     assert error(QuantizePerToken(), unseen, {"x": X * outlier}, [{"x": X}]) > 0.1
     assert operators(unseen) == {**ROWS, **PRODUCT, "Mul": 2}
+
+
+def test_a_weight_that_layers_share_is_stored_once() -> None:
+    outlier = np.ones(32, np.float32)
+    outlier[5] = 60
+    model = graph(
+        """g (float[batch, sequence, 32] x, float[32, 32] w) => (float[batch, sequence, 32] z) {
+            y = MatMul(x, w)
+            active = Relu(y)
+            z = MatMul(active, w)
+        }""",
+        w=random(32, 32, seed=1),
+    )
+    error(QuantizePerToken(), model, {"x": X * outlier})
+    weights = [value.const_value for value in model.graph.initializers.values() if list(value.shape or ()) == [32, 32]]
+    assert [weight.name for weight in weights if weight is not None] == ["w.int8"]
