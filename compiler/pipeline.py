@@ -211,6 +211,7 @@ def bisect(
 ) -> Diverged:
     """Find the first layer at which a bundle's answers leave PyTorch's. Arguments as in `check`."""
     from compiler.check import bisect
+    from compiler.checkpoint.marks import marks
     from compiler.checkpoint.reference import Reference
     from compiler.corpus import evaluation_text
     from compiler.engines import engine, open_bundle
@@ -230,6 +231,7 @@ def bisect(
             texts=evaluation_text(),
             budget=limits,
             tokenizer=bundle / "tokenizer.json",
+            marks=marks(checkpoint.folder),
         )
     return msgspec.structs.replace(found, location=str(bundle))
 

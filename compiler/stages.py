@@ -186,6 +186,7 @@ def run_check(
 
     def make(_: Path) -> Checked:
         from compiler.check import check
+        from compiler.checkpoint.marks import marks
         from compiler.checkpoint.reference import Reference
         from compiler.corpus import evaluation_text
         from compiler.runtime.adapters import Adapters
@@ -203,6 +204,7 @@ def run_check(
                 evaluation_text(),
                 budget=budget,
                 tokenizer=folder / "tokenizer.json",
+                marks=marks(checkpoint.folder),
                 adapters={
                     each.name: (choose(session, each.name), reference(each.joined or each.folder))
                     for each in checkpoint.adapters
@@ -216,7 +218,7 @@ def run_check(
     if folder.parent != cache_folder() / "build":
         started(False)
         return make(folder)
-    code = ("check", "checkpoint", "corpus.py", "runtime", "engines")
+    code = ("check", "checkpoint", "corpus.py", "runtime", "engines", "statistics.py", "profile", "records")
     name = key(folder.name, budget, answers, processor(profile.detect()), code=code, packages=("torch", "transformers"))
     return stage(cache_folder() / "check" / name, CHECKED, Checked, make, started)
 

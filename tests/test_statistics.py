@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.statistics import ratio_of_medians, summarize
+from compiler.statistics import interval, ratio_of_medians, summarize
 
 
 def test_summary_of_known_values() -> None:
@@ -48,3 +48,17 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     ]
     covered = sum(ratio.low <= np.e <= ratio.high for ratio in intervals)
     assert covered / len(intervals) > 0.88
+
+
+@pytest.mark.parametrize(
+    ("successes", "samples", "low", "high"),
+    [(39, 41, 0.83861, 0.98652), (41, 41, 0.91433, 1.0), (0, 10, 0.0, 0.27753), (1457, 1530, 0.94043, 0.96188)],
+)
+def test_the_interval_of_a_share(successes: int, samples: int, low: float, high: float) -> None:
+    """scipy's binomtest(successes, samples).proportion_ci(method="wilson")."""
+    assert interval(successes, samples) == pytest.approx((low, high), abs=1e-5)
+
+
+def test_a_share_of_nothing_has_no_interval() -> None:
+    with pytest.raises(ValueError, match="no samples"):
+        interval(0, 0)

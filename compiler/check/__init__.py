@@ -15,9 +15,10 @@ from compiler.check.encoder import compare_encoder
 from compiler.check.encoder_decoder import compare_encoder_decoder
 from compiler.check.feeds import Text
 from compiler.check.references import OpenReference
+from compiler.checkpoint.marks import Marks
 from compiler.engines import Session
 from compiler.profile import Budget
-from compiler.records import Checked, Manifest
+from compiler.records import Checked, Finding, Manifest
 
 __all__ = ["bisect", "check"]
 
@@ -32,6 +33,7 @@ def check(
     *,
     budget: Budget,
     tokenizer: Path,
+    marks: Marks | None = None,
     adapters: Mapping[str, tuple[Session, OpenReference]] | None = None,
 ) -> Checked:
     """Compare an engine with PyTorch.
@@ -43,25 +45,32 @@ def check(
         texts: running text that no calibration has seen; a few thousand words are enough.
         budget: limits for quantized precisions, and the factor on the reference's noise for float32.
         tokenizer: the checkpoint's tokenizer.json.
+        marks: its tokens for padding and gaps, as `checkpoint.marks` reads them; None is a checkpoint without any.
         adapters: by name, the engine with each adapter in effect, and what opens the same in PyTorch.
 
     Raises:
         InputError: the text is too short, or the graph has an input that is not made of text.
     """
     start = time.perf_counter()
-    compare, text = COMPARE[manifest.kind], Text(texts, tokenizer)
-    findings, noise = compare(session, manifest, open_reference, text, budget)
+    compare, text = COMPARE[manifest.kind], Text(texts, tokenizer, marks or Marks())
+    found = compare(session, manifest, open_reference, text, budget)
     adapted = {
-        name: tuple(compare(engine, manifest, reference, text, budget)[0])
+        name: tuple(compare(engine, manifest, reference, text, budget).findings)
         for name, (engine, reference) in (adapters or {}).items()
     }
-    reasons = [finding.name for finding in findings if not finding.passed]
-    reasons += [f"{name}: {each.name}" for name, found in adapted.items() for each in found if not each.passed]
+    reasons = [_reason(finding) for finding in found.findings if not finding.passed]
+    reasons += [f"{name}: {_reason(each)}" for name, every in adapted.items() for each in every if not each.passed]
     return Checked(
         precision=manifest.precision,
-        findings=tuple(findings),
+        findings=tuple(found.findings),
         reasons=tuple(reasons),
-        noise=noise,
+        noise=found.noise.error,
+        noise_source=found.noise.source,
+        context=found.context,
         seconds=time.perf_counter() - start,
         adapters=adapted,
     )
+
+
+def _reason(finding: Finding) -> str:
+    return f"{finding.name}: undecided" if finding.undecided else finding.name

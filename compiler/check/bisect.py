@@ -13,17 +13,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
 from compiler.check.compare import max_abs_error
-from compiler.check.examples import examples
+from compiler.check.examples import Examples
 from compiler.check.feeds import Feeds, Text
 from compiler.check.generated import prefill_feeds
 from compiler.check.limits import Limits, floor
+from compiler.check.noise import Noise
 from compiler.check.references import OpenReference, ReferenceModel
+from compiler.checkpoint.arithmetic import Arithmetic
+from compiler.checkpoint.marks import Marks
 from compiler.engines import EncoderDecoderSession, Session
 from compiler.engines.adapted import rank_zero
 from compiler.errors import IntegrityError
@@ -72,6 +75,7 @@ def bisect(
     texts: Sequence[str],
     budget: Budget,
     tokenizer: Path,
+    marks: Marks | None = None,
 ) -> Diverged:
     """Compare layer by layer. Arguments as in `check`.
 
@@ -80,8 +84,8 @@ def bisect(
         EngineError: the engine cannot show what is between its layers.
     """
     start = time.perf_counter()
-    call = _call(session, manifest, Text(texts, tokenizer))
-    limits = Limits(manifest.precision, budget, 0.0)
+    call = _call(session, manifest, Text(texts, tokenizer, marks or Marks()))
+    limits = Limits(manifest.precision, budget, Noise(0.0))
     compared, skipped = _compare(call, watch, open_reference, limits)
     layers = compared if limits.precision == "float32" else _judged_by_growth(compared)
     first = next((layer for layer in layers if not layer.passed), None)
@@ -109,7 +113,7 @@ def _call(session: Session, manifest: Manifest, text: Text) -> Call:
     """A text as the check of this kind of model uses it, once."""
     matrices = rank_zero(manifest.adapter_inputs)
     if manifest.kind == "encoder":
-        feeds = examples(manifest, text).together[0]
+        feeds = Examples(manifest, text).batch(0)
         mask = feeds["attention_mask"].astype(bool)
         graphs = [(manifest.model, {**feeds, **matrices})]
         return Call(lambda reference: reference.run(feeds), graphs, mask.reshape(-1, mask.shape[-1]))
@@ -136,12 +140,12 @@ def _compare(
     """Every layer, or every module inside one, as it runs; and those of which the engine shows no tensor."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        _record(call, open_reference, "float64", inside, folder)
+        _record_exactly(call, open_reference, inside, folder)
         order = _record(call, open_reference, "float32", inside, folder)
         found: dict[str, Layer] = {}
         for model, feeds in call.graphs:
             for module, tensors in watch(model, order, feeds):
-                expected, exact = (np.load(_file(folder, dtype, module)) for dtype in ("float32", "float64"))
+                expected, exact = (np.load(_file(folder, kind, module)) for kind in ("float32", "exact"))
                 layer = _closest(module, tensors, (expected, exact), call.mask, limits)
                 if layer is not None and (module not in found or _error(layer) < _error(found[module])):
                     found[module] = layer
@@ -158,8 +162,22 @@ def _with_precision(layers: Sequence[Layer], manifest: Manifest, precisions: Pre
     )
 
 
+def _record_exactly(call: Call, open_reference: OpenReference, inside: str | None, folder: Path) -> None:
+    """What float32 is compared with for its noise; see `noise.exactly`."""
+    try:
+        _record(call, open_reference, "float64", inside, folder, kind="exact")
+    except Exception:  # noqa: BLE001 - modeling code that mixes precisions raises many kinds; float32 then has its say
+        _record(call, open_reference, "reordered", inside, folder, kind="exact")
+
+
 def _record(
-    call: Call, open_reference: OpenReference, dtype: Literal["float64", "float32"], inside: str | None, folder: Path
+    call: Call,
+    open_reference: OpenReference,
+    dtype: Arithmetic,
+    inside: str | None,
+    folder: Path,
+    *,
+    kind: str = "float32",
 ) -> list[str]:
     """Run PyTorch, and keep an output of each module in a file. The modules, in the order they finish.
 
@@ -171,17 +189,19 @@ def _record(
     def keep(module: str, output: np.ndarray) -> None:
         if order.get(module) == output.shape:
             return
+        if dtype == "float64" and not np.isfinite(output).all():
+            raise FloatingPointError(f"{module} is not finite in float64")
         order.pop(module, None)
         order[module] = output.shape
-        np.save(_file(folder, dtype, module), output)
+        np.save(_file(folder, kind, module), output)
 
     with closing(open_reference(dtype)) as reference, reference.watching(reference.layers(inside), keep):
         call.reference(reference)
     return list(order)
 
 
-def _file(folder: Path, dtype: str, module: str) -> Path:
-    return folder / f"{module}.{dtype}.npy"
+def _file(folder: Path, kind: str, module: str) -> Path:
+    return folder / f"{module}.{kind}.npy"
 
 
 def _closest(

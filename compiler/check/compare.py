@@ -29,6 +29,16 @@ def incomparable(actual: np.ndarray, expected: np.ndarray) -> Finding | None:
     return None
 
 
+class IncomparableError(Exception):
+    """Outputs between which no difference may be taken; its argument is the finding that says why."""
+
+
+def require_comparable(actual: np.ndarray, expected: np.ndarray) -> None:
+    """Raises IncomparableError with what `incomparable` finds."""
+    if failed := incomparable(actual, expected):
+        raise IncomparableError(failed)
+
+
 def _failed(name: str, value: int, unit: str, samples: int, basis: str) -> Finding:
     return Finding(name=name, value=value, unit=unit, samples=samples, better="lower", limit=0.0, basis=basis)
 

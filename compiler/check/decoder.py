@@ -7,109 +7,150 @@ from contextlib import closing
 
 import numpy as np
 
-from compiler.check.compare import INCOMPARABLE, Scores, incomparable, max_abs_error, scores
+from compiler.check.compare import IncomparableError, Scores, max_abs_error, require_comparable, scores
 from compiler.check.feeds import Text
-from compiler.check.generated import cache_of, forced, greedy_findings, prefill, same_answers
-from compiler.check.limits import Limits, floor, shown
-from compiler.check.references import OpenReference, ReferenceModel
+from compiler.check.generated import (
+    cache_of,
+    centered_cosine,
+    forced,
+    greedy_findings,
+    prefill,
+    same_answers,
+)
+from compiler.check.limits import Limits, shown
+from compiler.check.longest import Longest, longest_findings, positions
+from compiler.check.noise import exactly, noise
+from compiler.check.references import Compared, OpenReference, ReferenceModel
 from compiler.engines import Session
 from compiler.profile import Budget
 from compiler.records import Finding, Manifest
 
 WINDOWS, WINDOW = 6, 256  # pieces of running text, and tokens in each
+MOST = 96  # windows, where a share stays undecided
 NOISE_WINDOW = 128  # tokens of the text on which the reference's noise is taken
-PROMPTS, PROMPT, NEW_TOKENS = 4, 24, 64  # greedy generation
+PROMPTS, PROMPT, NEW_TOKENS = 4, 24, 64  # greedy generation; the prompts are windows' beginnings
 WITHOUT_CACHE = (2, 32)  # windows and tokens for a model that reads the whole text again for every token
 UNEQUAL, UNEQUAL_STEPS = (5, 24, 12), 8  # tokens of the prompts of one batch, and decoding steps
 
 
 def compare_decoder(
     session: Session, manifest: Manifest, open_reference: OpenReference, text: Text, budget: Budget
-) -> tuple[list[Finding], float]:
-    """All findings, and the reference's noise as an absolute difference of the logits."""
-    context = manifest.context_length
-    count, tokens = WITHOUT_CACHE if cache_of(manifest).layout == "none" else (WINDOWS, WINDOW)
-    windows = text.windows(count, min(tokens, context))
-    prompts = np.stack([window[: min(PROMPT, context // 2)] for window in windows[:PROMPTS]])
-    new_tokens = min(NEW_TOKENS, tokens, context - prompts.shape[1])
+) -> Compared:
+    """All findings; the reference's noise, an absolute difference of the logits, is that of the short texts."""
+    context, growing = manifest.context_length, cache_of(manifest).layout != "none"
+    count, tokens = (WINDOWS, min(WINDOW, context)) if growing else (WITHOUT_CACHE[0], min(WITHOUT_CACHE[1], context))
+    windows = text.windows(MOST, tokens)
+    sample, row = windows[0][None, :NOISE_WINDOW], text.long(context)[None]
+    keep = positions(context, text.config) if growing else np.array([context - 2, context - 1])
 
-    sample = windows[0][None, :NOISE_WINDOW]
-    with closing(open_reference("float64")) as reference:
-        exact = _logits(reference, sample)
+    def ask(reference: ReferenceModel) -> list[np.ndarray]:
+        # The longest text comes first: some models stay with what the first text that they read made of them.
+        return [_logits(reference, row, keep), _logits(reference, sample)]
+
+    exact, source = exactly(open_reference, ask)
     with closing(open_reference("float32")) as reference:
-        noise = _noise(reference, sample, exact)
-        limits = Limits(manifest.precision, budget, noise)
-        findings = _text_findings(session, manifest, reference, windows, limits)
-        if findings[0].name in INCOMPARABLE:
-            return findings, noise
-        continuation = reference.generate(prompts, np.ones_like(prompts), new_tokens)
-        whole = np.concatenate([prompts, continuation[:, :-1]], axis=1)
-        expected = _logits(reference, whole)[:, prompts.shape[1] - 1 :]
-
-    decoded = forced(session, manifest, list(prompts), continuation)
-    if failed := incomparable(decoded, expected):
-        return [*findings, failed], noise
-    findings += greedy_findings(decoded, expected, continuation, limits)
-    prefilled = prefill(session, manifest, whole)[:, prompts.shape[1] - 1 :]
-    findings += same_answers("cache", decoded, prefilled, limits)
-
-    lengths = [min(length, prompts.shape[1]) for length in UNEQUAL]
-    unequal = [window[:length] for window, length in zip(windows[0:1] * len(lengths), lengths, strict=True)]
-    steps = np.stack([windows[0][length : length + UNEQUAL_STEPS] for length in lengths])
-    batched = forced(session, manifest, unequal, steps)
-    single = np.concatenate([forced(session, manifest, [prompt], steps[i : i + 1]) for i, prompt in enumerate(unequal)])
-    return findings + same_answers("batch", batched, single, limits), noise
+        expected, plain = ask(reference)
+        own = noise([plain], exact[1:], source)
+        limits = Limits(manifest.precision, budget, own)
+        of_long = Limits(manifest.precision, budget, noise([expected], exact[:1], source))
+        try:
+            findings = [
+                *_text_findings(session, manifest, reference, windows, limits, count=count),
+                *longest_findings(session, manifest, Longest(row, keep, expected, of_long)),
+                *_generated_findings(session, manifest, reference, windows, limits),
+                *_batch_findings(session, manifest, windows[0], limits),
+            ]
+        except IncomparableError as error:
+            findings = [error.args[0]]
+    return Compared(findings, own, context)
 
 
-def _logits(reference: ReferenceModel, input_ids: np.ndarray) -> np.ndarray:
+def _logits(reference: ReferenceModel, input_ids: np.ndarray, keep: np.ndarray | None = None) -> np.ndarray:
     """The reference's logits for rows without padding."""
-    positions = np.broadcast_to(np.arange(input_ids.shape[1]), input_ids.shape).copy()
-    return reference.logits(input_ids, np.ones_like(input_ids), positions)
-
-
-def _noise(reference: ReferenceModel, sample: np.ndarray, exact: np.ndarray) -> float:
-    """How far float32 moves from float64, and how far when half of the text comes in a padded batch."""
-    plain = _logits(reference, sample)
-    half = sample.shape[1] // 2
-    batch = np.concatenate([sample, sample])
-    mask = np.ones_like(batch)
-    mask[1, half:] = 0
-    positions = np.broadcast_to(np.arange(batch.shape[1]), batch.shape).copy()
-    padded = reference.logits(batch, mask, positions)
-    return max(
-        max_abs_error(plain, exact),
-        max_abs_error(padded[0], plain[0]),
-        max_abs_error(padded[1, :half], plain[0, :half]),
-        floor(float(np.abs(plain).max())),
-    )
+    numbered = np.broadcast_to(np.arange(input_ids.shape[1]), input_ids.shape).copy()
+    return reference.logits(input_ids, np.ones_like(input_ids), numbered, keep)
 
 
 def _text_findings(
-    session: Session, manifest: Manifest, reference: ReferenceModel, windows: Sequence[np.ndarray], limits: Limits
+    session: Session,
+    manifest: Manifest,
+    reference: ReferenceModel,
+    windows: Sequence[np.ndarray],
+    limits: Limits,
+    *,
+    count: int,
 ) -> list[Finding]:
-    """Running text, teacher-forced: every position's distribution, and the perplexity of the whole."""
-    parts, error, scale = [], 0.0, 0.0
-    for window in windows:
-        expected = _logits(reference, window[None])
-        actual = prefill(session, manifest, window[None])
-        if failed := incomparable(actual, expected):
-            return [failed]
-        error = max(error, max_abs_error(actual, expected))
-        scale = max(scale, float(np.abs(expected).max()))
-        parts.append(scores(actual[0, :-1], expected[0, :-1], window[1:]))
-    score = Scores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-    count = len(score.kl)
+    """Running text, teacher-forced: every position's distribution, and the perplexity of the whole.
+
+    `count` windows are read to begin with, and twice as many while the share of agreement is undecided.
+    """
+    parts: list[Scores] = []
+    error, scale = 0.0, 0.0
+    while True:
+        for window in windows[len(parts) : count]:
+            expected = _logits(reference, window[None])
+            actual = prefill(session, manifest, window[None])
+            require_comparable(actual, expected)
+            error = max(error, max_abs_error(actual, expected))
+            scale = max(scale, float(np.abs(expected).max()))
+            parts.append(scores(actual[0, :-1], expected[0, :-1], window[1:]))
+        score = Scores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        agreement = limits.by_share("top1.agreement", score.agree, "min_top1_agreement")
+        if not agreement.undecided or len(parts) < count:
+            break
+        count *= 2
+    samples = len(score.kl)
     ours, theirs = float(np.exp(score.nll.mean())), float(np.exp(score.reference_nll.mean()))
     ratio = ours / theirs
-    standard_error = ratio * float(np.std(score.nll - score.reference_nll)) / count**0.5
+    standard_error = ratio * float(np.std(score.nll - score.reference_nll)) / samples**0.5
     return [
-        limits.by_noise("output.max_abs_error", error, count, unit="logits"),
-        shown("output.max_relative_error", error / scale if scale else 0.0, count, "ratio"),
-        limits.by_budget("top1.agreement", float(score.agree.mean()), count, "min_top1_agreement"),
-        limits.by_budget("kl.mean", float(score.kl.mean()), count, "max_kl_divergence"),
-        shown("kl.max", float(score.kl.max()), count, "nats"),
-        shown("perplexity.reference", theirs, count, "perplexity"),
-        shown("perplexity.engine", ours, count, "perplexity"),
-        limits.by_budget("perplexity.ratio", ratio, count, "max_perplexity_ratio"),
-        shown("perplexity.ratio.standard_error", standard_error, count, "ratio"),
+        limits.by_noise("output.max_abs_error", error, samples, unit="logits"),
+        shown("output.max_relative_error", error / scale if scale else 0.0, samples, "ratio"),
+        agreement,
+        limits.by_budget("kl.mean", float(score.kl.mean()), samples, "max_kl_divergence"),
+        shown("kl.max", float(score.kl.max()), samples, "nats"),
+        shown("perplexity.reference", theirs, samples, "perplexity"),
+        shown("perplexity.engine", ours, samples, "perplexity"),
+        limits.by_budget("perplexity.ratio", ratio, samples, "max_perplexity_ratio"),
+        shown("perplexity.ratio.standard_error", standard_error, samples, "ratio"),
+    ]
+
+
+def _generated_findings(
+    session: Session, manifest: Manifest, reference: ReferenceModel, windows: Sequence[np.ndarray], limits: Limits
+) -> list[Finding]:
+    """The reference's greedy answers, decoded step by step and read in one call."""
+    context, tokens = manifest.context_length, len(windows[0])
+    prompt = min(PROMPT, context // 2)
+    steps = min(NEW_TOKENS, tokens, context - prompt)
+    decoded: list[np.ndarray] = []
+    expected: list[np.ndarray] = []
+    continued: list[np.ndarray] = []
+    same: list[Finding] = []
+    while True:
+        chosen = windows[len(decoded) * PROMPTS : (len(decoded) + 1) * PROMPTS]
+        prompts = np.stack([window[:prompt] for window in chosen])
+        continued.append(reference.generate(prompts, np.ones_like(prompts), steps))
+        whole = np.concatenate([prompts, continued[-1][:, :-1]], axis=1)
+        expected.append(_logits(reference, whole)[:, prompt - 1 :])
+        decoded.append(forced(session, manifest, list(prompts), continued[-1]))
+        require_comparable(decoded[-1], expected[-1])
+        same = same or same_answers("cache", decoded[0], prefill(session, manifest, whole)[:, prompt - 1 :], limits)
+        found = greedy_findings(np.concatenate(decoded), np.concatenate(expected), np.concatenate(continued), limits)
+        if not found[0].undecided or len(windows) <= len(decoded) * PROMPTS:
+            return found + same
+
+
+def _batch_findings(session: Session, manifest: Manifest, window: np.ndarray, limits: Limits) -> list[Finding]:
+    """Prompts of unequal lengths beside one of rare tokens, against the same prompts alone."""
+    longest = min(PROMPT, manifest.context_length // 2)
+    prompts = [window[: min(length, longest)] for length in UNEQUAL]
+    steps = np.stack([window[len(prompt) : len(prompt) + UNEQUAL_STEPS] for prompt in prompts])
+    rare = np.linspace(0, manifest.vocabulary - 1, longest).astype(np.int64)
+    batched = forced(session, manifest, [*prompts, rare], np.concatenate([steps, steps[:1]]))[:-1]
+    single = np.concatenate([forced(session, manifest, [prompt], steps[i : i + 1]) for i, prompt in enumerate(prompts)])
+    cosines = centered_cosine(batched, single)
+    return [
+        *same_answers("batch", batched, single, limits),
+        limits.by_budget("company.cosine.min", float(cosines.min()), cosines.size, "min_company_cosine"),
     ]

@@ -1,83 +1,143 @@
-"""Parity of an encoder: the same texts, alone and in padded batches, through the engine and through PyTorch."""
+"""Parity of an encoder: the same texts, alone and in padded batches, through the engine and through PyTorch.
+
+Every answer is compared with PyTorch's to the same feed, so the limits know nothing of padding. What padding alone
+changes is compared too, less what it changes in PyTorch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from itertools import chain
 
 import numpy as np
 
-from compiler.check.compare import incomparable, max_abs_error
-from compiler.check.examples import Examples, examples
+from compiler.check.compare import IncomparableError, max_abs_error, require_comparable
+from compiler.check.examples import Examples
 from compiler.check.feeds import Feeds, Text
-from compiler.check.limits import Limits, floor, shown
-from compiler.check.meanings import answers, judge, judge_padding, meaning
-from compiler.check.references import OpenReference
+from compiler.check.limits import Limits, shown
+from compiler.check.meanings import Meaning, answers, judge, judge_same, meaning
+from compiler.check.noise import exactly, noise
+from compiler.check.references import Compared, OpenReference, ReferenceModel
 from compiler.engines import Session
 from compiler.profile import Budget
 from compiler.records import Finding, Manifest
 from compiler.tasks import TASKS
 
+Answers = list[np.ndarray]
+SINGLE = ("vectors", "values")  # kinds of answers that are not counted
+
+Sides = tuple[Answers, Answers]  # the engine's and the reference's
+
 
 def compare_encoder(
     session: Session, manifest: Manifest, open_reference: OpenReference, text: Text, budget: Budget
-) -> tuple[list[Finding], float]:
-    """All findings, and the reference's noise as an absolute difference of the output."""
-    task = manifest.task
-    asked = examples(manifest, text)
-    first = asked.together[0]
-    with closing(open_reference("float64")) as reference:
-        exact = answers(task, reference.run(first), first)
+) -> Compared:
+    """All findings; the reference's noise is that of the short texts."""
+    task, asked, kind = manifest.task, Examples(manifest, text), meaning(manifest, text.config)
+    # The longest text comes first: some models stay with what the first text that they read made of them.
+    feeds = [asked.longest(), asked.batch(0), *asked.alone()]
+
+    def ask(reference: ReferenceModel) -> Answers:
+        return list(chain.from_iterable(answers(task, reference.run(feed), feed) for feed in feeds))
+
+    exact, source = exactly(open_reference, ask)
     with closing(open_reference("float32")) as reference:
-        expected = [reference.run(feed) for feed in asked.feeds]
-        backwards = {name: array[::-1].copy() for name, array in first.items()}
+        outputs = [reference.run(feed) for feed in feeds]
+        theirs = list(chain.from_iterable(map(functools.partial(answers, task), outputs, feeds)))
+        backwards = {name: array[::-1].copy() for name, array in feeds[1].items()}
         reordered = answers(task, reference.run(backwards), backwards)[::-1]
-    theirs = _answers(task, asked, expected)
-    plain, alone = _first_batch(asked, theirs)
-    noise = max(
-        _error(plain, exact),
-        _error(plain, reordered),
-        _error(plain, alone),
-        floor(_largest(plain)),
-    )
-    limits = Limits(manifest.precision, budget, noise)
+        of_long, own = noise(theirs[:1], exact[:1], source), noise(theirs[1:], exact[1:], source)
+        own = own.beside(_error(theirs[1 : 1 + len(reordered)], reordered))
 
-    actual = [session.run(feed) for feed in asked.feeds]
-    for our, their in zip(actual, expected, strict=True):
-        for name in TASKS[task].outputs:
-            if failed := incomparable(our[name], their[name]):
-                return [failed], noise
-    ours = _answers(task, asked, actual)
-    count = sum(answer.size for answer in theirs)
-    error, scale = _error(ours, theirs), _largest(theirs)
-    padded, single = _first_batch(asked, ours)
-    kind = meaning(manifest, text.config)
+        limits = Limits(manifest.precision, budget, own)
+
+        def judged(ours: Answers, theirs: Answers) -> list[Finding]:
+            return judge(kind, ours, theirs, limits, manifest.pooling)
+
+        def both(feed: Feeds, expected: Feeds | None = None) -> Sides:
+            return _sides(task, feed, session.run(feed), reference.run(feed) if expected is None else expected)
+
+        try:
+            long, first, *rest = map(both, feeds, outputs)
+            alone = _joined(rest)
+            findings = [
+                *_errors("output", _joined([first, alone]), limits),
+                *_errors("longest", long, Limits(manifest.precision, budget, of_long)),
+                *_judged(kind, asked, both, [long, first, alone], judged),
+                *_padding(kind, manifest, limits, first, alone),
+                _company(kind, session, manifest, limits, asked),
+            ]
+        except IncomparableError as error:
+            findings = [error.args[0]]
+    return Compared(findings, own, feeds[0]["input_ids"].shape[-1])
+
+
+def _sides(task: str, feed: Feeds, ours: Feeds, theirs: Feeds) -> Sides:
+    for name in TASKS[task].outputs:
+        require_comparable(ours[name], theirs[name])
+    return answers(task, ours, feed), answers(task, theirs, feed)
+
+
+def _judged(
+    kind: Meaning,
+    asked: Examples,
+    both: Callable[[Feeds], Sides],
+    sides: list[Sides],
+    judged: Callable[[Answers, Answers], list[Finding]],
+) -> list[Finding]:
+    """What the answers mean. While a share of texts that agree is undecided, twice as many texts are asked.
+
+    `sides` are of the longest text, the first batch, and its texts alone, which are no further texts to count.
+    """
+    if kind not in SINGLE:
+        sides = sides[:2]
+    done, wanted = 1, asked.batches
+    while True:
+        sides += [both(asked.batch(number)) for number in range(done, wanted)]
+        findings = judged(*_joined(sides))
+        if wanted >= asked.most or not any(finding.undecided for finding in findings):
+            return findings
+        done, wanted = wanted, min(2 * wanted, asked.most)
+
+
+def _padding(kind: Meaning, manifest: Manifest, limits: Limits, padded: Sides, alone: Sides) -> list[Finding]:
+    """What padding changes in the engine's answers, less what it changes in PyTorch's."""
+    (padded_ours, padded_theirs), (ours, theirs) = padded, alone
+    same = [one - (their - other) for one, their, other in zip(padded_ours, padded_theirs, theirs, strict=True)]
     return [
-        limits.by_noise("output.max_abs_error", error, count),
-        shown("output.max_relative_error", error / scale if scale else 0.0, count, "ratio"),
-        limits.by_noise("padding.max_abs_error", _error(padded, single), len(single)),
-        *judge(kind, ours, theirs, limits, manifest.pooling),
-        judge_padding(kind, padded, single, limits, manifest.pooling),
-    ], noise
+        limits.by_noise("padding.max_abs_error", _error(same, ours), len(ours)),
+        judge_same(kind, same, ours, limits, manifest.pooling, name="padding"),
+    ]
 
 
-def _answers(task: str, asked: Examples, outputs: Sequence[Feeds]) -> list[np.ndarray]:
-    """One answer a text, over all feeds."""
-    return list(
-        chain.from_iterable(answers(task, output, feed) for output, feed in zip(outputs, asked.feeds, strict=True))
-    )
+def _company(kind: Meaning, session: Session, manifest: Manifest, limits: Limits, asked: Examples) -> Finding:
+    """What texts of rare tokens in the same batch, as long as they, change in the engine's answers to others."""
+    alone, company = asked.company()
+    single = [answer for feed in alone for answer in answers(manifest.task, session.run(feed), feed)]
+    beside = [answers(manifest.task, session.run(feed), feed)[: len(single)] for feed in company]
+    found = [judge_same(kind, each, single, limits, manifest.pooling, name="company") for each in beside]
+    worst = (min if found[0].better == "higher" else max)(found, key=lambda finding: finding.value)
+    return next((finding for finding in found if not finding.passed), worst)
 
 
-def _first_batch(asked: Examples, found: Sequence[np.ndarray]) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
-    """Of the answers to all feeds, those to the first batch's texts: in the batch, and alone."""
-    batch = len(asked.alone)
-    return found[:batch], found[-1 - batch : -1]
+def _errors(name: str, sides: Sides, limits: Limits) -> list[Finding]:
+    ours, theirs = sides
+    error, scale, count = _error(ours, theirs), _largest(theirs), sum(answer.size for answer in theirs)
+    return [
+        limits.by_noise(f"{name}.max_abs_error", error, count),
+        shown(f"{name}.max_relative_error", error / scale if scale else 0.0, count, "ratio"),
+    ]
 
 
-def _error(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float:
+def _joined(sides: Sequence[Sides]) -> Sides:
+    return [each for ours, _ in sides for each in ours], [each for _, theirs in sides for each in theirs]
+
+
+def _error(ours: Answers, theirs: Answers) -> float:
     return max(max_abs_error(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
-def _largest(found: Sequence[np.ndarray]) -> float:
+def _largest(found: Answers) -> float:
     return max(float(np.max(np.abs(answer), initial=0.0)) for answer in found)

@@ -7,76 +7,146 @@ from contextlib import closing
 
 import numpy as np
 
-from compiler.check.compare import incomparable, max_abs_error, scores
+from compiler.check.compare import IncomparableError, max_abs_error, require_comparable, scores
 from compiler.check.feeds import Feeds, Text
-from compiler.check.generated import forced, greedy_findings, prefill, same_answers
-from compiler.check.limits import Limits, floor, shown
-from compiler.check.references import OpenReference, ReferenceModel
+from compiler.check.generated import centered_cosine, forced, greedy_findings, prefill, same_answers
+from compiler.check.limits import Limits, shown
+from compiler.check.longest import Longest, longest_findings, positions
+from compiler.check.noise import exactly, noise
+from compiler.check.references import Compared, OpenReference, ReferenceModel
 from compiler.engines import EncoderDecoderSession, Session
 from compiler.errors import IntegrityError
 from compiler.profile import Budget
 from compiler.records import Finding, Manifest
 
 LENGTHS = (24, 64, 9, 40, 5, 96)  # tokens of the texts, special tokens included
+MOST = 32  # times as many texts, where a share stays undecided
 NEW_TOKENS = 32
 NAMES = ("input_ids", "attention_mask")
 
 
+class Asked:
+    """One batch of texts, and what the reference makes of it in float32.
+
+    Attributes:
+        together, alone: the texts in one padded batch, and one by one.
+        answers: (texts, steps) int64, the reference's own greedy tokens for each text alone.
+        tokens: the same one step later, as the decoder is fed them: the start token first.
+        expected: (texts, steps, vocabulary), the logits for `together`.
+        single: the same for `alone`.
+    """
+
+    def __init__(self, reference: ReferenceModel, text: Text, lengths: Sequence[int], number: int, steps: int) -> None:
+        pieces = text.pieces(lengths, number * sum(lengths))
+        self.together, self.alone = text.batch(pieces, NAMES), [text.batch([piece], NAMES) for piece in pieces]
+        answers = [reference.generate(one["input_ids"], one["attention_mask"], steps) for one in self.alone]
+        self.answers = np.concatenate(answers)
+        start = np.full((len(answers), 1), reference.start_token, np.int64)
+        self.tokens = np.concatenate([start, self.answers[:, :-1]], axis=1)
+        self.expected, self.single = self.read(reference)
+
+    def read(self, reference: ReferenceModel) -> tuple[np.ndarray, np.ndarray]:
+        """A reference's logits along the tokens, for the texts together and alone."""
+        single = [reference.answers(one, self.tokens[i : i + 1]) for i, one in enumerate(self.alone)]
+        return reference.answers(self.together, self.tokens), np.concatenate(single)
+
+
 def compare_encoder_decoder(
     session: Session, manifest: Manifest, open_reference: OpenReference, text: Text, budget: Budget
-) -> tuple[list[Finding], float]:
-    """All findings, and the reference's noise as an absolute difference of the logits.
+) -> Compared:
+    """All findings; the reference's noise, an absolute difference of the logits, is that of the short texts.
 
     The decoder is led along the reference's own greedy answers, so that every step of both is comparable.
     """
     if not isinstance(session, EncoderDecoderSession):
         raise IntegrityError("the manifest of this encoder-decoder has no encoder", action="build the bundle again")
-    pieces = text.pieces([min(length, manifest.context_length) for length in LENGTHS])
-    together, alone = text.batch(pieces, NAMES), [text.batch([piece], NAMES) for piece in pieces]
+    context = manifest.context_length
+    lengths, steps = [min(length, context) for length in LENGTHS], min(NEW_TOKENS, context - 1)
+    most = max(1, min(MOST, text.tokens // sum(lengths)))
+    longest, keep = text.batch(text.pieces([context]), NAMES), positions(context, text.config)
+
+    def row(reference: ReferenceModel) -> np.ndarray:
+        return np.concatenate([[reference.start_token], text.long(context)[: context - 1]])[None]
 
     with closing(open_reference("float32")) as reference:
-        start = reference.start_token
-        answers = _generate(reference, alone, min(NEW_TOKENS, manifest.context_length - 1))
-        tokens = np.concatenate([np.full((len(answers), 1), start, np.int64), answers[:, :-1]], axis=1)
-        expected = reference.answers(together, tokens)
-        single = np.concatenate([reference.answers(one, tokens[i : i + 1]) for i, one in enumerate(alone)])
-    with closing(open_reference("float64")) as reference:
-        exact = reference.answers(together, tokens)
-    noise = max(max_abs_error(expected, exact), max_abs_error(expected, single), floor(float(np.abs(expected).max())))
-    limits = Limits(manifest.precision, budget, noise)
+        # The longest text comes first: some models stay with what the first text that they read made of them.
+        tokens = row(reference)
+        expected = reference.answers(longest, tokens)[:, keep]
+        first = Asked(reference, text, lengths, 0, steps)
+    exact, source = exactly(
+        open_reference, lambda reference: [reference.answers(longest, tokens)[:, keep], *first.read(reference)]
+    )
+    own = noise([first.expected, first.single], exact[1:], source)
+    limits = Limits(manifest.precision, budget, own)
+    of_long = Limits(manifest.precision, budget, noise([expected], exact[:1], source))
 
-    constants = _read(session, together)
-    starts = list(tokens[:, :1])
-    decoded = forced(session, manifest, starts, answers, constants)
-    if failed := incomparable(decoded, expected):
-        return [failed], noise
-    width = decoded.shape[-1]
-    score = scores(decoded.reshape(-1, width), expected.reshape(-1, width), answers.reshape(-1))
-    error, scale, count = max_abs_error(decoded, expected), float(np.abs(expected).max()), len(score.kl)
-    ratio = float(np.exp(score.nll.mean() - score.reference_nll.mean()))
-    findings = [
-        limits.by_noise("output.max_abs_error", error, count, unit="logits"),
-        shown("output.max_relative_error", error / scale if scale else 0.0, count, "ratio"),
-        limits.by_budget("top1.agreement", float(score.agree.mean()), count, "min_top1_agreement"),
-        limits.by_budget("kl.mean", float(score.kl.mean()), count, "max_kl_divergence"),
-        shown("kl.max", float(score.kl.max()), count, "nats"),
-        limits.by_budget("perplexity.ratio", ratio, count, "max_perplexity_ratio"),
-        *greedy_findings(decoded, expected, answers, limits),
-    ]
-    whole = prefill(session, manifest, tokens, constants)
-    findings += same_answers("cache", decoded, whole, limits)
-    one_by_one = np.concatenate([
-        forced(session, manifest, starts[i : i + 1], answers[i : i + 1], _read(session, one))
-        for i, one in enumerate(alone)
-    ])  # fmt: skip
-    return findings + same_answers("batch", decoded, one_by_one, limits), noise
+    def more(number: int) -> Asked:
+        with closing(open_reference("float32")) as reference:
+            return Asked(reference, text, lengths, number, steps)
 
-
-def _generate(reference: ReferenceModel, alone: Sequence[Feeds], new_tokens: int) -> np.ndarray:
-    """Greedy answers to each text alone, (texts, new_tokens) int64."""
-    return np.concatenate([reference.generate(one["input_ids"], one["attention_mask"], new_tokens) for one in alone])
+    try:
+        asked = [first]
+        decoded = [_decoded(session, manifest, first)]
+        findings = _text_findings(asked, decoded, limits)
+        while any(finding.undecided for finding in findings) and len(asked) < most:
+            new = [more(number) for number in range(len(asked), min(2 * len(asked), most))]
+            asked += new
+            decoded += [_decoded(session, manifest, each) for each in new]
+            findings = _text_findings(asked, decoded, limits)
+        asked_long = Longest(tokens, keep, expected, of_long)
+        findings += longest_findings(session, manifest, asked_long, _read(session, longest))
+        findings += _same_findings(session, manifest, first, decoded[0], limits)
+    except IncomparableError as error:
+        findings = [error.args[0]]
+    return Compared(findings, own, context)
 
 
 def _read(session: EncoderDecoderSession, feeds: Feeds) -> Feeds:
     """What stays the same for all steps of the decoder."""
     return {**session.encode(feeds), "encoder_attention_mask": feeds["attention_mask"]}
+
+
+def _decoded(session: EncoderDecoderSession, manifest: Manifest, asked: Asked) -> np.ndarray:
+    """The engine's logits, step by step, for the texts together. Raises IncomparableError."""
+    constants = _read(session, asked.together)
+    decoded = forced(session, manifest, list(asked.tokens[:, :1]), asked.answers, constants)
+    require_comparable(decoded, asked.expected)
+    return decoded
+
+
+def _text_findings(asked: Sequence[Asked], decoded: Sequence[np.ndarray], limits: Limits) -> list[Finding]:
+    """What the engine says along the reference's answers."""
+    ours, theirs = np.concatenate(decoded), np.concatenate([each.expected for each in asked])
+    answers = np.concatenate([each.answers for each in asked])
+    width = ours.shape[-1]
+    score = scores(ours.reshape(-1, width), theirs.reshape(-1, width), answers.reshape(-1))
+    error, scale, count = max_abs_error(ours, theirs), float(np.abs(theirs).max()), len(score.kl)
+    ratio = float(np.exp(score.nll.mean() - score.reference_nll.mean()))
+    return [
+        limits.by_noise("output.max_abs_error", error, count, unit="logits"),
+        shown("output.max_relative_error", error / scale if scale else 0.0, count, "ratio"),
+        limits.by_share("top1.agreement", score.agree, "min_top1_agreement"),
+        limits.by_budget("kl.mean", float(score.kl.mean()), count, "max_kl_divergence"),
+        shown("kl.max", float(score.kl.max()), count, "nats"),
+        limits.by_budget("perplexity.ratio", ratio, count, "max_perplexity_ratio"),
+        *greedy_findings(ours, theirs, answers, limits),
+    ]
+
+
+def _same_findings(
+    session: EncoderDecoderSession, manifest: Manifest, asked: Asked, decoded: np.ndarray, limits: Limits
+) -> list[Finding]:
+    """The same answers in one call, and of each text alone, less what padding changes in PyTorch's."""
+    whole = prefill(session, manifest, asked.tokens, _read(session, asked.together))
+    starts = list(asked.tokens[:, :1])
+    single = np.concatenate([
+        forced(session, manifest, starts[i : i + 1], asked.answers[i : i + 1], _read(session, one))
+        for i, one in enumerate(asked.alone)
+    ])  # fmt: skip
+    same = decoded - (asked.expected - asked.single)
+    cosines = centered_cosine(same, single)
+    return [
+        *same_answers("cache", decoded, whole, limits),
+        *same_answers("batch", same, single, limits),
+        limits.by_budget("padding.cosine.min", float(cosines.min()), cosines.size, "min_padding_cosine"),
+    ]

@@ -1,8 +1,6 @@
-"""What an encoder is asked: the task's kind of text, alone and in padded batches."""
+"""What an encoder is asked: the task's kind of text, alone, in padded batches, and beside texts of rare tokens."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,69 +10,94 @@ from compiler.records import Manifest
 
 BATCH = 8
 LENGTHS = (12, 128, 5, 64, 23, 96, 3, 41)  # tokens of the texts in a batch, special tokens included
-LONGEST = 512  # one text alone is as long as the context, up to this
 MASK_EVERY = 7  # tokens; a model that fills in words is shown gaps
 CHOICES = 3
+COMPANY, ROUNDS = 64, 6  # tokens of a text beside others, and batches
 
-# One answer a text, so a share of agreement needs more texts.
+# One answer a text, so a share of agreement needs more texts to begin with.
 TEXTS = {"text-classification": 32, "next-sentence-prediction": 32, "question-answering": 32, "multiple-choice": 16}
+MOST = 1024  # texts, where a share stays undecided
 
 # Every so manieth text is a pair. Other tasks have them where the model tells a pair's texts apart.
 PAIRS = {"text-classification": 2, "next-sentence-prediction": 1, "question-answering": 1, "multiple-choice": 1}
 OTHER_PAIRS = 4
 
 
-@dataclass(frozen=True)
 class Examples:
-    """Feeds for one task.
+    """Feeds for one task, made when they are asked for.
+
+    Args:
+        manifest: says the task, and the context that the longest text fills.
+        text: what they are made of.
 
     Attributes:
-        together: batches of `BATCH` texts, padded.
-        alone: the texts of the first batch, one by one.
-        longest: one long text.
-    """
-
-    together: list[Feeds]
-    alone: list[Feeds]
-    longest: Feeds
-
-    @property
-    def feeds(self) -> list[Feeds]:
-        """All of them, in the order of the attributes."""
-        return [*self.together, *self.alone, self.longest]
-
-
-def examples(manifest: Manifest, text: Text) -> Examples:
-    """Texts for the manifest's task, within its context.
+        batches: how many batches of `BATCH` texts are asked to begin with.
+        most: and how many at most; the text has no more without repeating itself.
 
     Raises:
         InputError: the graph wants something that is not made of text.
     """
-    task, context = manifest.task, manifest.context_length
-    names = [tensor.name for tensor in manifest.inputs]
-    count = TEXTS.get(task, BATCH)
-    choices = CHOICES if task == "multiple-choice" else 1
-    # A model that looks for a text's last token by its padding takes no batch of unequal texts without it.
-    ends = text.config.get("pad_token_id") is None or text.settings.get("padding_side") == "left"
-    equal = ends and bool(text.config) and task not in TOKENWISE
-    lengths = [min(LENGTHS[i // BATCH if equal else i % BATCH], context) for i in range(count * choices)]
-    lengths += [min(LONGEST, context)] * choices
-    pieces: list[np.ndarray | Pair] = list(text.pieces(lengths))
-    if every := PAIRS.get(task, OTHER_PAIRS if "token_type_ids" in names else 0):
-        pieces[every - 1 :: every] = text.pairs(lengths[every - 1 :: every])
-    if task == "fill-mask" and text.mask is not None:
-        for piece in pieces[:count]:
-            ids = piece[0] if isinstance(piece, tuple) else piece
-            ids[MASK_EVERY // 2 : -1 : MASK_EVERY] = text.mask
 
-    def feed(start: int, texts: int) -> Feeds:
-        batch = text.batch(pieces[start * choices : (start + texts) * choices], names)
-        if task != "multiple-choice":
+    def __init__(self, manifest: Manifest, text: Text) -> None:
+        self._task, self._context, self._text = manifest.task, manifest.context_length, text
+        self._vocabulary = manifest.vocabulary
+        self._names = [tensor.name for tensor in manifest.inputs]
+        self._choices = CHOICES if self._task == "multiple-choice" else 1
+        self._every = PAIRS.get(self._task, OTHER_PAIRS if "token_type_ids" in self._names else 0)
+        # A model that looks for a text's last token by its padding takes no batch of unequal texts without it.
+        ends = text.config.get("pad_token_id") is None or text.marks.left
+        self._equal = ends and bool(text.config) and self._task not in TOKENWISE
+        self.batches = TEXTS.get(self._task, BATCH) // BATCH
+        a_batch = sum(LENGTHS) * self._choices * (2 if self._every == 1 else 1)
+        self.most = max(self.batches, min(MOST // BATCH, text.tokens // a_batch))
+
+    def longest(self) -> Feeds:
+        """One text as long as the context."""
+        return self._feed(self._pieces([self._context] * self._choices, 0))
+
+    def batch(self, number: int) -> Feeds:
+        """A batch of `BATCH` texts of many lengths, padded; no two batches have a text in common."""
+        return self._feed(self._of_batch(number))
+
+    def alone(self) -> list[Feeds]:
+        """The texts of the first batch, one by one."""
+        pieces, choices = self._of_batch(0), self._choices
+        return [self._feed(pieces[i : i + choices]) for i in range(0, len(pieces), choices)]
+
+    def company(self) -> tuple[list[Feeds], list[Feeds]]:
+        """A few texts one by one, and the same in batches, each time before others that together have every token.
+
+        All are of one length. Of a large vocabulary the others have tokens evenly spread over it.
+        """
+        length, choices = min(COMPANY, self._context), self._choices
+        texts = self._text.pieces([length] * (BATCH // 2 * choices), 0)
+        rows = ROUNDS * len(texts)
+        places = np.arange(rows * length)
+        if self._vocabulary > len(places):
+            places = np.linspace(0, self._vocabulary - 1, len(places)).astype(np.int64)
+        others = (places % self._vocabulary).reshape(ROUNDS, len(texts), length)
+        alone = [self._feed(list(texts[i : i + choices])) for i in range(0, len(texts), choices)]
+        return alone, [self._feed([*texts, *each]) for each in others]
+
+    def _of_batch(self, number: int) -> list[np.ndarray | Pair]:
+        lengths = [
+            min(LENGTHS[number % len(LENGTHS) if self._equal else index % len(LENGTHS)], self._context)
+            for index in range(BATCH * self._choices)
+        ]
+        return self._pieces(lengths, number)
+
+    def _pieces(self, lengths: list[int], number: int) -> list[np.ndarray | Pair]:
+        pieces: list[np.ndarray | Pair] = list(self._text.pieces(lengths, number * sum(lengths)))
+        if every := self._every:
+            pieces[every - 1 :: every] = self._text.pairs(lengths[every - 1 :: every], number)
+        if self._task == "fill-mask" and (mask := self._text.marks.mask) is not None:
+            for piece in pieces:
+                ids = piece[0] if isinstance(piece, tuple) else piece
+                ids[MASK_EVERY // 2 : -1 : MASK_EVERY] = mask
+        return pieces
+
+    def _feed(self, pieces: list[np.ndarray | Pair]) -> Feeds:
+        batch = self._text.batch(pieces, self._names)
+        if self._task != "multiple-choice":
             return batch
-        return {name: array.reshape(texts, choices, -1) for name, array in batch.items()}
-
-    return Examples(
-        together=[feed(start, BATCH) for start in range(0, count, BATCH)],
-        alone=[feed(index, 1) for index in range(BATCH)],
-        longest=feed(count, 1),
-    )
+        return {name: array.reshape(-1, self._choices, array.shape[-1]) for name, array in batch.items()}

@@ -10,13 +10,10 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from compiler.checkpoint.marks import Marks
 from compiler.errors import InputError
 
 Feeds = dict[str, np.ndarray]
-
-PAD_TOKENS = ("[PAD]", "<pad>", "<|pad|>", "<|endoftext|>", "</s>")
-
-MASK_TOKENS = ("[MASK]", "<mask>")
 
 CHARACTERS = 12  # per token, more than English has
 
@@ -30,22 +27,20 @@ class Text:
     Args:
         texts: what it consists of.
         tokenizer: tokenizer.json of the checkpoint; padding and truncation that it asks for are not used.
+        marks: the checkpoint's tokens for padding and gaps.
 
     Attributes:
-        pad: a token to fill rows with.
-        mask: the token that stands for a missing word, or None.
-        config, settings: config.json and tokenizer_config.json beside the tokenizer; {} where there is none.
+        marks: as given.
+        config: config.json beside the tokenizer; {} where there is none.
+        tokens: how many there are, special ones left out.
     """
 
-    def __init__(self, texts: Sequence[str], tokenizer: Path) -> None:
+    def __init__(self, texts: Sequence[str], tokenizer: Path, marks: Marks) -> None:
         self._tokenizer: Tokenizer = Tokenizer.from_file(str(tokenizer))
-        self.pad = self._pad_id()
-        self.mask = self._first(MASK_TOKENS)
+        self.marks = marks
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self.config, self.settings = (
-            _read(tokenizer.with_name(f"{name}.json")) for name in ("config", "tokenizer_config")
-        )
+        self.config = _read(tokenizer.with_name("config.json"))
         self._text = "\n\n".join(texts)
         encoding = self._tokenizer.encode(self._text)
         special = encoding.special_tokens_mask
@@ -54,6 +49,7 @@ class Text:
         self._specials = len(self.prefix) + len(suffix)
         self._suffix: list[int] = suffix
         self._ids: list[int] = [i for i, is_special in zip(encoding.ids, special, strict=True) if not is_special]
+        self.tokens = len(self._ids)
 
     def windows(self, count: int, tokens: int) -> list[np.ndarray]:
         """At most `count` pieces, one after the other, each (tokens,) int64 with what the model expects in front.
@@ -73,19 +69,29 @@ class Text:
         pieces = (self._ids[i * body : (i + 1) * body] for i in range(count))
         return [np.array(self.prefix + piece, dtype=np.int64) for piece in pieces]
 
-    def pieces(self, lengths: Sequence[int]) -> list[np.ndarray]:
-        """Consecutive pieces with special tokens on both ends; one (length,) int64 for each of `lengths`."""
-        found, start = [], 0
+    def long(self, tokens: int) -> np.ndarray:
+        """One row (tokens,) int64 with what the model expects in front; a text too short for it begins again."""
+        return np.array(self.prefix + self._from(0, max(tokens - len(self.prefix), 0)), dtype=np.int64)
+
+    def pieces(self, lengths: Sequence[int], start: int = 0) -> list[np.ndarray]:
+        """Consecutive pieces with special tokens on both ends; one (length,) int64 for each of `lengths`.
+
+        `start` is the number of tokens to pass over; a text too short begins again.
+        """
+        found = []
         for length in lengths:
-            body = self._ids[start : start + max(length - self._specials, 0)]
+            body = self._from(start, max(length - self._specials, 0))
             start += len(body)
             found.append(np.array(self.prefix + body + self._suffix, dtype=np.int64))
         return found
 
-    def pairs(self, lengths: Sequence[int]) -> list[Pair]:
-        """Two texts each, joined as the tokenizer joins them and cut to at most `lengths` tokens."""
+    def pairs(self, lengths: Sequence[int], number: int = 0) -> list[Pair]:
+        """Two texts each, joined as the tokenizer joins them and cut to at most `lengths` tokens.
+
+        `number` counts calls with these lengths; each has texts of its own.
+        """
         least = self._tokenizer.num_special_tokens_to_add(True) + 2
-        found, start = [], 0
+        found, start = [], number * 2 * CHARACTERS * sum(lengths)
         for length in lengths:
             size = CHARACTERS * length
             start %= max(1, len(self._text) - 2 * size)
@@ -111,24 +117,19 @@ class Text:
             )
         pairs = [piece if isinstance(piece, tuple) else (piece, np.zeros_like(piece)) for piece in pieces]
         shape = (len(pairs), max(len(ids) for ids, _ in pairs))
-        tokens = np.full(shape, self.pad, dtype=np.int64)
+        tokens = np.full(shape, self.marks.pad, dtype=np.int64)
         mask, types = np.zeros_like(tokens), np.zeros_like(tokens)
-        left = self.settings.get("padding_side") == "left"
         for row, (ids, which) in enumerate(pairs):
-            real = slice(shape[1] - len(ids), None) if left else slice(len(ids))
+            real = slice(shape[1] - len(ids), None) if self.marks.left else slice(len(ids))
             tokens[row, real], mask[row, real], types[row, real] = ids, 1, which
         known = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": types}
         return {name: known[name] for name in names}
 
-    def _pad_id(self) -> int:
-        if self._tokenizer.padding:
-            return int(self._tokenizer.padding["pad_id"])
-        return self._first(PAD_TOKENS) or 0
-
-    def _first(self, tokens: Sequence[str]) -> int | None:
-        """The id of the first of these tokens that the vocabulary has."""
-        ids = (self._tokenizer.token_to_id(token) for token in tokens)
-        return next((found for found in ids if found is not None), None)
+    def _from(self, start: int, count: int) -> list[int]:
+        """So many tokens of the text from a place on, as if it had no end."""
+        start %= max(1, self.tokens)
+        repeats = -(-(start + count) // max(1, self.tokens))
+        return (self._ids * repeats)[start : start + count]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from compiler.check.compare import incomparable, max_abs_error, scores
+from compiler.check.compare import cosine, max_abs_error, require_comparable, scores
 from compiler.check.feeds import Feeds
 from compiler.check.limits import Limits, shown
 from compiler.engines import Session
@@ -22,21 +22,34 @@ def cache_of(manifest: Manifest) -> CacheShape:
     return manifest.cache
 
 
-def prefill(session: Session, manifest: Manifest, input_ids: np.ndarray, constants: Feeds | None = None) -> np.ndarray:
-    """The engine's logits at every position of equally long rows, in one call without a past.
+def prefill(
+    session: Session,
+    manifest: Manifest,
+    input_ids: np.ndarray,
+    constants: Feeds | None = None,
+    keep: np.ndarray | None = None,
+) -> np.ndarray:
+    """The engine's logits at positions of equally long rows, in one call without a past.
 
     A model without a cache answers for the end of a text only, so it is asked once for each position.
 
     Args:
         input_ids: (batch, sequence) int64.
         constants: see `Session.decode`.
+        keep: (kept,) int64, ascending positions; None means every one.
 
     Returns:
-        (batch, sequence, vocabulary)
+        (batch, kept, vocabulary)
     """
+    kept = np.arange(input_ids.shape[1]) if keep is None else keep
     if cache_of(manifest).layout == "none":
-        return forced(session, manifest, list(input_ids[:, :1]), np.roll(input_ids, -1, axis=1), constants)
-    return session.run(prefill_feeds(manifest, input_ids, constants))["logits"]
+        first, rest = int(kept[0]) + 1, np.roll(input_ids, -1, axis=1)[:, kept[0] :]
+        return forced(session, manifest, list(input_ids[:, :first]), rest, constants)[:, kept - kept[0]]
+    feeds = prefill_feeds(manifest, input_ids, constants)
+    if "logits_positions" in feeds:
+        feeds["logits_positions"] = np.broadcast_to(kept, (len(input_ids), len(kept))).copy()
+        return session.run(feeds)["logits"]
+    return session.run(feeds)["logits"][:, kept]
 
 
 def prefill_feeds(manifest: Manifest, input_ids: np.ndarray, constants: Feeds | None = None) -> Feeds:
@@ -108,10 +121,10 @@ def greedy_findings(
     agree = same | (gap <= 2 * limits.error)
     prefix = [int(row.argmin()) if not row.all() else steps for row in agree]
     margins = [float(gap[i, at]) for i, at in enumerate(prefix) if at < steps]
-    agreement = limits.by_budget("greedy.agreement", float(agree.mean()), agree.size, "min_greedy_agreement")
+    agreement = limits.by_share("greedy.agreement", agree, "min_greedy_agreement")
     if limits.precision == "float32":
         ties = f"choices within {2 * limits.error:.1e} logits are ties"
-        agreement = msgspec.structs.replace(agreement, limit=1.0, basis=ties)
+        agreement = msgspec.structs.replace(agreement, limit=1.0, basis=ties, low=None, high=None)
     return [
         agreement,
         shown("greedy.prefix", float(np.mean(prefix)), batch, "tokens", better="higher"),
@@ -120,12 +133,16 @@ def greedy_findings(
 
 
 def same_answers(name: str, one: np.ndarray, other: np.ndarray, limits: Limits) -> list[Finding]:
-    """Two ways to the same logits in one engine, (batch, steps, vocabulary) each."""
-    if failed := incomparable(one, other):
-        return [failed]
+    """Two ways to the same logits in one engine, (batch, steps, vocabulary) each. Raises IncomparableError."""
+    require_comparable(one, other)
     width = one.shape[-1]
     kl = scores(one.reshape(-1, width), other.reshape(-1, width)).kl
     return [
         limits.by_noise(f"{name}.max_abs_error", max_abs_error(one, other), len(kl), unit="logits"),
         limits.by_budget(f"{name}.kl.mean", float(kl.mean()), len(kl), "max_kl_divergence"),
     ]
+
+
+def centered_cosine(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Cosine of logits around their mean, (..., vocabulary) twice -> (...); what is added to all says nothing."""
+    return cosine(*(each - each.mean(axis=-1, keepdims=True) for each in (one, other)))

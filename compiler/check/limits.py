@@ -1,9 +1,8 @@
 """Where every limit comes from: the reference's own noise for float32, the accuracy budget for everything narrower.
 
-Noise is how much PyTorch's own answers move when nothing that matters changes: float32 instead of float64, a text in
-a padded batch instead of alone, the batch in another order. An engine that computes in float32 adds up the same
-numbers in yet another order, so its distance from the reference is a small multiple of that noise; a wrong constant, a
-lost mask or a swapped head is orders of magnitude away.
+Noise is how far PyTorch's float32 answers are from its float64 ones on the same feed (`noise`). An engine that computes
+in float32 adds up the same numbers in another order, so its distance from the reference is a small multiple of that;
+a wrong constant, a lost mask or a swapped head is orders of magnitude away.
 """
 
 from __future__ import annotations
@@ -11,14 +10,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 import numpy as np
 
+from compiler.check.noise import Noise
 from compiler.profile import Budget
-from compiler.records import Finding
+from compiler.records import Finding, NoiseSource
+from compiler.statistics import interval
 
 # How many times its own noise a float32 engine may be away. Noise is sampled on fewer inputs than are compared, and
 # the maximum of more samples is larger; engines of float32 were seen at 1 to 4 times.
 NOISE_FACTOR = 10.0
+
+# No error above this share of the answers' standard deviation is rounding, however noisy the reference is. A scale
+# that is off by 1 % errs by that share at a number one deviation away, so such a fault never passes as noise.
+CEILING = 0.01
 
 Better = Literal["lower", "higher"]
 
@@ -29,6 +35,13 @@ BUDGETED: dict[str, tuple[str, Better]] = {
     "min_top1_agreement": ("share", "higher"),
     "min_greedy_agreement": ("share", "higher"),
     "min_cosine": ("cosine", "higher"),
+    "min_padding_cosine": ("cosine", "higher"),
+    "min_company_cosine": ("cosine", "higher"),
+}
+
+SOURCES: dict[NoiseSource, str] = {
+    "float64": "",
+    "reorderings": " between float32 sums in different orders, since PyTorch gives no float64 answers",
 }
 
 
@@ -39,21 +52,34 @@ class Limits:
     Attributes:
         precision: "float32", or the name of a quantized precision.
         budget: the profile's, with what the user changed.
-        noise: the reference's own, as the largest absolute difference of an output.
+        noise: the reference's own.
     """
 
     precision: str
     budget: Budget
-    noise: float
+    noise: Noise
 
     @property
     def error(self) -> float:
         """The largest absolute error that is noise."""
-        return self.factor * self.noise
+        return min(self.factor * self.noise.error, self.ceiling)
+
+    @property
+    def ceiling(self) -> float:
+        """The largest absolute error that can be noise at all."""
+        return max(CEILING * self.noise.spread, self.factor * self.noise.rounding)
 
     @property
     def factor(self) -> float:
         return NOISE_FACTOR if self.budget.noise_factor is None else self.budget.noise_factor
+
+    @property
+    def basis(self) -> str:
+        """Where `error` comes from."""
+        said = f"{self.factor:g} times the reference's own noise of {self.noise.error:.2e}{SOURCES[self.noise.source]}"
+        if self.error < self.factor * self.noise.error:
+            return f"{CEILING:.0%} of the spread of the reference's answers, which is less than {said}"
+        return said
 
     def by_noise(self, name: str, value: float, samples: int, unit: str = "absolute") -> Finding:
         """An absolute error: judged for float32, shown for quantized precisions."""
@@ -65,7 +91,7 @@ class Limits:
             samples=samples,
             better="lower",
             limit=self.error if judged else None,
-            basis=f"{self.factor:g} times the reference's own noise of {self.noise:.2e}" if judged else "",
+            basis=self.basis if judged else "",
         )
 
     def by_budget(self, name: str, value: float, samples: int, field: str) -> Finding:
@@ -74,6 +100,17 @@ class Limits:
         unit, better = BUDGETED[field]
         basis = "" if limit is None else f"budget {field}"
         return Finding(name=name, value=value, unit=unit, samples=samples, better=better, limit=limit, basis=basis)
+
+    def by_share(self, name: str, agree: np.ndarray, field: str) -> Finding:
+        """A share of answers that agree, (samples,) bool: judged by its interval, which more samples make narrower.
+
+        A limit of 1 asks for each of the answers, not for a share of all that could be asked.
+        """
+        found = self.by_budget(name, float(agree.mean()), agree.size, field)
+        if found.limit is None or found.limit >= 1:
+            return found
+        low, high = interval(int(agree.sum()), agree.size)
+        return msgspec.structs.replace(found, low=low, high=high, basis=f"{found.basis}, 95 % interval")
 
     def by_distance(self, name: str, value: float, samples: int, field: str) -> Finding:
         """A relative error: judged by how far apart two unit vectors are whose cosine is the budget's `field`."""

@@ -63,28 +63,31 @@ def judge(
         return [limits.by_distance("spread.error", _spread_error(ours, theirs, limits), len(ours), "min_cosine")]
     score = _scores(kind, ours, theirs)
     return [
-        limits.by_budget("top1.agreement", float(score.agree.mean()), len(score.kl), "min_top1_agreement"),
+        limits.by_share("top1.agreement", score.agree, "min_top1_agreement"),
         limits.by_budget("kl.mean", float(score.kl.mean()), len(score.kl), "max_kl_divergence"),
         shown("kl.max", float(score.kl.max()), len(score.kl), "nats"),
     ]
 
 
-def judge_padding(
+def judge_same(
     kind: Meaning,
-    padded: Sequence[np.ndarray],
-    alone: Sequence[np.ndarray],
+    ours: Sequence[np.ndarray],
+    others: Sequence[np.ndarray],
     limits: Limits,
     pooling: Pooling | None,
+    *,
+    name: str,
 ) -> Finding:
-    """The engine's answers to texts in a padded batch against its answers to the same texts alone."""
+    """The engine's answers to the same texts in other surroundings: in a padded batch, or beside other texts.
+
+    `name` is "padding" or "company". The budget's cosine also judges what is no direction, as the distance that unit
+    vectors of that cosine have.
+    """
+    field = f"min_{name}_cosine"
     if kind == "vectors":
-        cosines = cosine(_pooled(padded, pooling), _pooled(alone, pooling))
-        return limits.by_budget("padding.cosine.min", float(cosines.min()), len(alone), "min_cosine")
-    if kind == "values":
-        error = _spread_error(padded, alone, limits)
-        return limits.by_distance("padding.spread.error", error, len(alone), "min_cosine")
-    agree = _scores(kind, padded, alone).agree
-    return limits.by_budget("padding.top1_agreement", float(agree.mean()), len(agree), "min_top1_agreement")
+        cosines = cosine(_pooled(ours, pooling), _pooled(others, pooling))
+        return limits.by_budget(f"{name}.cosine.min", float(cosines.min()), len(others), field)
+    return limits.by_distance(f"{name}.spread.error", _spread_error(ours, others, limits), len(others), field)
 
 
 def _scores(kind: Meaning, ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> Scores:
@@ -105,7 +108,7 @@ def _spread_error(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray], limi
     """Root mean square error of all numbers, in units of how far the reference's are from their mean."""
     a, b = (np.concatenate(list(each)).astype(np.float64) for each in (ours, theirs))
     error, spread = (float(np.sqrt((each**2).mean())) for each in (a - b, b - b.mean(axis=0)))
-    return error / max(spread, limits.noise)
+    return error / max(spread, limits.noise.error)
 
 
 def _vectors(

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
+
+from compiler.check.noise import Noise
+from compiler.checkpoint.arithmetic import Arithmetic
+from compiler.records import Finding
 
 Feeds = dict[str, np.ndarray]
 
@@ -25,7 +29,13 @@ class ReferenceModel(Protocol):
 
     def run(self, feeds: Feeds) -> Feeds: ...
 
-    def logits(self, input_ids: np.ndarray, attention_mask: np.ndarray, position_ids: np.ndarray) -> np.ndarray: ...
+    def logits(
+        self,
+        input_ids: np.ndarray,
+        attention_mask: np.ndarray,
+        position_ids: np.ndarray,
+        keep: np.ndarray | None = None,
+    ) -> np.ndarray: ...
 
     def generate(self, input_ids: np.ndarray, attention_mask: np.ndarray, max_new_tokens: int) -> np.ndarray: ...
 
@@ -39,4 +49,12 @@ class ReferenceModel(Protocol):
 
 
 # Opens the reference in a precision. One is open at a time, so that two copies of the weights never share the memory.
-OpenReference = Callable[[Literal["float64", "float32"]], ReferenceModel]
+OpenReference = Callable[[Arithmetic], ReferenceModel]
+
+
+class Compared(NamedTuple):
+    """What a comparison gives: its findings, the reference's noise, and the tokens of the longest text."""
+
+    findings: list[Finding]
+    noise: Noise
+    context: int

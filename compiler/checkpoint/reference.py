@@ -9,10 +9,11 @@ import inspect
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 
+from compiler.checkpoint.arithmetic import Arithmetic, reordered, widen_arguments
 from compiler.checkpoint.layers import Sink, layers_of, modules_inside, watching
 from compiler.checkpoint.load import allow_batches, load_model
 from compiler.checkpoint.original import open_original
@@ -30,7 +31,7 @@ class Reference:
     Args:
         folder: config.json and weights, as the author saved them.
         task: a key of `tasks.TASKS`.
-        dtype: what weights and arithmetic are in.
+        dtype: what weights and arithmetic are in; "reordered" is float32 with its sums taken in another order.
         threads: PyTorch's threads, for the whole process; 0 leaves them as they are.
         merged: take an adapter into the weights, as one does for speed; by default PEFT applies it beside them.
 
@@ -42,7 +43,7 @@ class Reference:
         self,
         folder: Path,
         task: str,
-        dtype: Literal["float32", "float64"] = "float32",
+        dtype: Arithmetic = "float32",
         threads: int = 0,
         *,
         merged: bool = False,
@@ -53,15 +54,17 @@ class Reference:
             torch.set_num_threads(threads)
         self.dtype = dtype
         self._outputs = TASKS[task].outputs
-        self._model = cast("Any", (load_model if merged else open_original)(folder, task, dtype))
+        precision = "float64" if dtype == "float64" else "float32"
+        self._model = cast("Any", (load_model if merged else open_original)(folder, task, precision))
         if TASKS[task].kind == "encoder":
             allow_batches(self._model)
         if dtype == "float64":
             if self._model._can_set_experts_implementation():  # the grouped kernels have no float64
                 self._model.set_experts_implementation("eager")
-            for module in self._model.modules():
-                module.register_forward_pre_hook(_in_float64, with_kwargs=True)
+            widen_arguments(self._model)
         self._parameters = inspect.signature(self._model.forward).parameters
+        if dtype == "reordered":
+            self._model.forward = reordered(self._model.forward)
         self._permuted = "perm_mask" in self._parameters and TASKS[task].kind == "decoder"
 
     @property
@@ -85,31 +88,42 @@ class Reference:
             outputs = self._model(**{name: torch.from_numpy(array) for name, array in feeds.items()})
         return {name: outputs[name].numpy() for name in self._outputs}
 
-    def logits(self, input_ids: np.ndarray, attention_mask: np.ndarray, position_ids: np.ndarray) -> np.ndarray:
-        """A decoder's logits at every position.
+    def logits(
+        self,
+        input_ids: np.ndarray,
+        attention_mask: np.ndarray,
+        position_ids: np.ndarray,
+        keep: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """A decoder's logits.
 
         Args:
             input_ids, attention_mask, position_ids: (batch, sequence) int64; models that number their positions
                 themselves are not given any.
+            keep: (kept,) int64, the columns to answer at; None means every one.
 
         Returns:
-            (batch, sequence, vocabulary)
+            (batch, kept, vocabulary)
         """
         import torch
 
+        kept = np.arange(input_ids.shape[1]) if keep is None else keep
         if self._permuted:
-            ends = range(1, input_ids.shape[1] + 1)
-            steps = [_next_logits(self._model, input_ids[:, :end], attention_mask[:, :end]) for end in ends]
+            steps = [_next_logits(self._model, input_ids[:, : end + 1], attention_mask[:, : end + 1]) for end in kept]
             return np.stack(steps, axis=1)
-        positions = {"position_ids": torch.from_numpy(position_ids)} if "position_ids" in self._parameters else {}
+        options = {"position_ids": torch.from_numpy(position_ids)} if "position_ids" in self._parameters else {}
+        selects = keep is not None and "logits_to_keep" in self._parameters
+        if selects:
+            options["logits_to_keep"] = torch.from_numpy(kept)
         with torch.inference_mode():
             outputs = self._model(
                 input_ids=torch.from_numpy(input_ids),
                 attention_mask=torch.from_numpy(attention_mask),
                 use_cache=False,
-                **positions,
+                **options,
             )
-        return outputs.logits.numpy()  # type: ignore[no-any-return]
+        logits: np.ndarray = outputs.logits.numpy()
+        return logits if selects or keep is None else logits[:, kept]
 
     def encode(self, feeds: Feeds) -> Feeds:
         """An encoder-decoder's reading of texts, (batch, encoder_sequence, hidden), as `decode` takes it."""
@@ -287,16 +301,6 @@ def _next_logits(model: Any, input_ids: np.ndarray, attention_mask: np.ndarray) 
             use_mems=False,
         )
     return outputs.logits[:, 0].numpy()  # type: ignore[no-any-return]
-
-
-def _in_float64(_: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Arguments of a module, widened: modeling code makes some in float32, whatever the weights are in."""
-    import torch
-
-    def widened(value: Any) -> Any:
-        return value.double() if isinstance(value, torch.Tensor) and value.dtype == torch.float32 else value
-
-    return tuple(map(widened, inputs)), {name: widened(value) for name, value in named.items()}
 
 
 def _torch(array: np.ndarray) -> Any:

@@ -28,7 +28,7 @@ class PassChoice(Record, frozen=True):
 
 
 class Budget(Record, frozen=True):
-    """How far answers may leave PyTorch float32. A key that is not set is shown, but not judged.
+    """How far answers may leave PyTorch float32. A key that is not set, nor has a default, is shown, but not judged.
 
     Attributes:
         noise_factor: float32 only: largest difference, in multiples of the reference's own rounding noise.
@@ -37,6 +37,9 @@ class Budget(Record, frozen=True):
         min_top1_agreement: share of positions with the same most likely answer.
         min_greedy_agreement: share of greedily generated tokens equal to the reference's, each continued from its text.
         min_cosine: smallest cosine similarity between a text's vector and the reference's.
+        min_padding_cosine: the same between a text's vector in a padded batch and alone, both of the engine, less what
+            padding changes in PyTorch.
+        min_company_cosine: the same beside other texts and alone.
     """
 
     noise_factor: Annotated[float, msgspec.Meta(ge=1)] | None = None
@@ -45,6 +48,8 @@ class Budget(Record, frozen=True):
     min_top1_agreement: Share | None = None
     min_greedy_agreement: Share | None = None
     min_cosine: Share | None = None
+    min_padding_cosine: Share | None = 0.97
+    min_company_cosine: Share | None = None
 
 
 class Recipe(Record, frozen=True):

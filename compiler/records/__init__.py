@@ -42,6 +42,7 @@ from compiler.records.proof import (
     Gpu,
     Machine,
     Measured,
+    NoiseSource,
     Runner,
     Series,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "Manifest",
     "Measured",
     "Metric",
+    "NoiseSource",
     "Optimized",
     "PassRun",
     "Placement",

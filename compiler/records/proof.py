@@ -9,11 +9,16 @@ import msgspec
 from compiler.records.base import SCHEMA_VERSION, Record
 from compiler.records.engine import Serving
 
+# "float64": the reference in float32 beside float64. "reorderings": float32 beside float32 in other orders.
+NoiseSource = Literal["float64", "reorderings"]
+
 
 class Finding(Record, frozen=True):
     """One comparison with the reference: `value` against `limit`, in `unit`, over `samples` items.
 
-    `better` says on which side of the limit a passing value lies. `limit` None means shown, but not judged.
+    `better` says on which side of the limit a passing value lies. `limit` None means shown, but not judged. `low` and
+    `high` bound what more samples of the kind would give, where the value is a share of a few; all of that interval
+    has to be on the passing side.
     """
 
     name: str
@@ -23,13 +28,24 @@ class Finding(Record, frozen=True):
     better: Literal["lower", "higher"]
     limit: float | None = None
     basis: str = ""
+    low: float | None = None
+    high: float | None = None
 
     @property
     def passed(self) -> bool:
-        """False when outside the limit; NaN never passes a limit."""
+        """False when outside the limit or undecided; NaN never passes a limit."""
         if self.limit is None:
             return True
-        return self.value <= self.limit if self.better == "lower" else self.value >= self.limit
+        if self.better == "lower":
+            return (self.value if self.high is None else self.high) <= self.limit
+        return (self.value if self.low is None else self.low) >= self.limit
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the limit lies within the interval: there are too few samples to tell."""
+        if self.limit is None or self.low is None or self.high is None:
+            return False
+        return not self.passed and self.low <= self.limit <= self.high
 
 
 class Checked(Record, frozen=True):
@@ -37,7 +53,10 @@ class Checked(Record, frozen=True):
 
     `serving` is what answered.
 
-    `adapters` holds what was found about each adapter that a request can choose; its reasons are "NAME: CODE".
+    `adapters` holds what was found about each adapter that a request can choose; its reasons are "NAME: CODE". A
+    finding that too few texts left open is "CODE: undecided". `noise` is PyTorch's own, as the largest absolute
+    difference of an output, and `noise_source` how it was found. `context` is the number of tokens of the longest text
+    that was compared.
     """
 
     precision: str
@@ -47,6 +66,8 @@ class Checked(Record, frozen=True):
     seconds: float
     adapters: dict[str, tuple[Finding, ...]] = msgspec.field(default_factory=dict)
     serving: Serving | None = None
+    noise_source: NoiseSource = "float64"
+    context: int = 0
     schema_version: int = SCHEMA_VERSION
 
     @property

@@ -9,6 +9,7 @@ from compiler.profile import Budget
 from compiler.records import Checked, Finding
 from tests.check.toy import Toy, ToySession, checked, manifest
 
+CLOSE = np.float32(0.03)  # logits
 BUDGET = Budget(max_perplexity_ratio=1.03, max_kl_divergence=0.05, min_top1_agreement=0.9, min_greedy_agreement=0.9)
 
 
@@ -61,7 +62,7 @@ def test_a_cache_that_loses_a_token_fails(tmp_path: Path) -> None:
     assert {"cache.max_abs_error", "greedy.agreement"} <= set(exact)
     assert "output.max_abs_error" not in exact
     quantized = checked(forgetful, manifest("decoder", "int4-weights"), tmp_path, budget=Budget(max_kl_divergence=1e-4))
-    assert quantized.reasons == ("cache.kl.mean",)
+    assert quantized.reasons == ("longest.cache.kl.mean", "cache.kl.mean")
 
 
 class LeaksBetweenRows(ToySession):
@@ -79,20 +80,21 @@ def test_a_batch_of_unequal_prompts_that_differs_from_single_ones_fails(tmp_path
 
 
 def second_best(logits: np.ndarray) -> np.ndarray:
-    """The most likely token falls just below the next one."""
+    """The most likely token falls just below the next one where they are close."""
     logits = logits.copy()
-    second = np.sort(logits, axis=-1)[..., -2:-1]
-    np.put_along_axis(logits, logits.argmax(axis=-1)[..., None], second - np.float32(1e-3), axis=-1)
+    second, first = np.split(np.sort(logits, axis=-1)[..., -2:], 2, axis=-1)
+    below = np.where(first - second < CLOSE, second - np.float32(1e-3), first)
+    np.put_along_axis(logits, logits.argmax(axis=-1)[..., None], below, axis=-1)
     return logits
 
 
 def test_a_tie_within_the_noise_is_no_other_choice(tmp_path: Path) -> None:
     """Another choice passes where the reference's own noise is as large as its preference, and fails elsewhere."""
     calm = checked(ToySession(Toy(), second_best), manifest("decoder"), tmp_path, noise=0.0)
-    loud = checked(ToySession(Toy(), second_best), manifest("decoder"), tmp_path, noise=2.0)
+    loud = checked(ToySession(Toy(), second_best), manifest("decoder"), tmp_path, noise=CLOSE / 10)
     assert "greedy.agreement" in calm.reasons
-    assert finding(calm, "greedy.agreement").value < 0.5
-    assert finding(calm, "greedy.prefix").value < 20
+    assert finding(calm, "greedy.agreement").value < 1.0
+    assert finding(calm, "greedy.prefix").value < 40
     assert finding(calm, "greedy.margin").value > 0
     assert finding(loud, "greedy.agreement").value == 1.0
     assert finding(loud, "greedy.margin").value == 0.0

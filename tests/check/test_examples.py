@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from compiler.check.examples import BATCH, CHOICES, Examples, examples
+from compiler.check.examples import BATCH, CHOICES, Examples
 from compiler.check.feeds import Text
+from compiler.checkpoint.marks import Marks
 from compiler.records import Tensor
 from compiler.tasks import TASKS
 from tests.check.toy import TEXT, manifest
@@ -25,15 +26,15 @@ def asked(folder: Path, task: str, *, types: bool = True, **config: object) -> E
         (folder / "config.json").write_text(json.dumps(config))
     about = manifest("encoder", task=task)
     about = replace(about, inputs=(*about.inputs, TYPES) if types else about.inputs)
-    return examples(about, Text([TEXT], folder / "tokenizer.json"))
+    return Examples(about, Text([TEXT], folder / "tokenizer.json", Marks()))
 
 
 @pytest.mark.parametrize("task", [task for task, row in TASKS.items() if row.kind == "encoder"])
 def test_a_batch_is_its_texts_alone(task: str, tmp_path: Path) -> None:
     found = asked(tmp_path, task)
-    first = found.together[0]
-    assert len(found.alone) == len(first["input_ids"]) == BATCH
-    for row, alone in enumerate(found.alone):
+    first, single = found.batch(0), found.alone()
+    assert len(single) == len(first["input_ids"]) == BATCH
+    for row, alone in enumerate(single):
         length = alone["input_ids"].shape[-1]
         for name, array in alone.items():
             np.testing.assert_array_equal(array[0], first[name][row, ..., :length])
@@ -54,26 +55,27 @@ def test_a_batch_is_its_texts_alone(task: str, tmp_path: Path) -> None:
     ],
 )
 def test_so_many_texts_are_pairs(task: str, share: float, tmp_path: Path) -> None:
-    types = asked(tmp_path, task).together[0]["token_type_ids"]
+    types = asked(tmp_path, task).batch(0)["token_type_ids"]
     assert (types.reshape(-1, types.shape[-1]).any(axis=1)).mean() == share
 
 
 def test_models_that_tell_no_texts_apart_get_pairs_where_the_task_has_them(tmp_path: Path) -> None:
     plain, paired = (asked(tmp_path, task, types=False) for task in ("feature-extraction", "text-classification"))
-    assert "token_type_ids" not in plain.together[0]
-    assert len(plain.together) == 1
-    assert len(paired.together) == 4, "one answer a text: more texts"
+    assert "token_type_ids" not in plain.batch(0)
+    assert plain.batches == 1
+    assert paired.batches == 4, "one answer a text: more texts"
 
 
 def test_choices_are_an_axis(tmp_path: Path) -> None:
     found = asked(tmp_path, "multiple-choice")
-    assert found.together[0]["input_ids"].shape[:2] == (BATCH, CHOICES)
-    assert found.longest["input_ids"].shape[:2] == (1, CHOICES)
+    assert found.batch(0)["input_ids"].shape[:2] == (BATCH, CHOICES)
+    assert found.longest()["input_ids"].shape[:2] == (1, CHOICES)
 
 
 def test_a_model_that_finds_the_end_by_padding_it_has_not_gets_equal_texts(tmp_path: Path) -> None:
     found = asked(tmp_path, "text-classification", pad_token_id=None, model_type="gpt2")
-    assert all(feed["attention_mask"].all() for feed in found.feeds)
-    assert len({feed["input_ids"].shape[1] for feed in found.together}) > 1
+    batches = [found.batch(number) for number in range(4)]
+    assert all(feed["attention_mask"].all() for feed in [*batches, *found.alone(), found.longest()])
+    assert len({feed["input_ids"].shape[1] for feed in batches}) > 1
     unequal = asked(tmp_path, "token-classification", pad_token_id=None, model_type="gpt2")
-    assert not unequal.together[0]["attention_mask"].all()
+    assert not unequal.batch(0)["attention_mask"].all()

@@ -6,14 +6,15 @@ import pytest
 from tokenizers import Tokenizer
 
 from compiler.check.feeds import Text
+from compiler.checkpoint.marks import Marks
 from compiler.errors import InputError
 from tests.check.toy import TEXT
 from tests.models import write_tokenizer
 
 
-def text(folder: Path, *, special: bool, words: str = TEXT) -> Text:
+def text(folder: Path, *, special: bool, words: str = TEXT, marks: Marks | None = None) -> Text:
     write_tokenizer(folder, bos=special)
-    return Text([words], folder / "tokenizer.json")
+    return Text([words], folder / "tokenizer.json", marks or Marks())
 
 
 def test_windows_begin_as_the_model_expects_and_do_not_overlap(tmp_path: Path) -> None:
@@ -55,8 +56,7 @@ def test_padding_and_truncation_of_the_tokenizer_are_not_used(tmp_path: Path) ->
     tokenizer.enable_padding(pad_id=3, length=128)
     tokenizer.enable_truncation(8)
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    source = Text([TEXT], tmp_path / "tokenizer.json")
-    assert source.pad == 3
+    source = Text([TEXT], tmp_path / "tokenizer.json", Marks())
     assert len(source.windows(4, 200)) == 4
 
 
@@ -95,8 +95,7 @@ def test_a_pair_is_made_of_a_short_text_too(tmp_path: Path) -> None:
 
 def test_a_batch_is_padded_where_the_tokenizer_pads(tmp_path: Path) -> None:
     write_tokenizer(tmp_path, bos=True)
-    (tmp_path / "tokenizer_config.json").write_text('{"padding_side": "left"}')
-    source = Text([TEXT], tmp_path / "tokenizer.json")
+    source = Text([TEXT], tmp_path / "tokenizer.json", Marks(left=True))
     pieces = source.pieces([3, 5])
     batch = source.batch(pieces, ["input_ids", "attention_mask"])
     assert batch["attention_mask"].tolist() == [[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]]

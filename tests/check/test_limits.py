@@ -4,22 +4,23 @@ import msgspec
 import pytest
 
 from compiler.check.limits import BUDGETED, NOISE_FACTOR, Limits
+from compiler.check.noise import Noise
 from compiler.profile import Budget
 
 
 def test_float32_is_judged_by_the_noise_and_grows_with_it() -> None:
-    quiet, loud = (Limits("float32", Budget(), noise).by_noise("x", 1e-4, 1) for noise in (1e-6, 1e-3))
+    quiet, loud = (Limits("float32", Budget(), Noise(noise)).by_noise("x", 1e-4, 1) for noise in (1e-6, 1e-3))
     assert (quiet.limit, loud.limit) == (NOISE_FACTOR * 1e-6, NOISE_FACTOR * 1e-3)
     assert not quiet.passed
     assert loud.passed
 
 
 def test_the_budget_may_set_the_factor() -> None:
-    assert Limits("float32", Budget(noise_factor=3.0), 1e-3).error == pytest.approx(3e-3)
+    assert Limits("float32", Budget(noise_factor=3.0), Noise(1e-3)).error == pytest.approx(3e-3)
 
 
 def test_quantized_errors_are_shown_but_not_judged_by_noise() -> None:
-    assert Limits("int8-dynamic", Budget(), 1e-6).by_noise("x", 5.0, 1).limit is None
+    assert Limits("int8-dynamic", Budget(), Noise(1e-6)).by_noise("x", 5.0, 1).limit is None
 
 
 @pytest.mark.parametrize(
@@ -33,14 +34,14 @@ def test_quantized_errors_are_shown_but_not_judged_by_noise() -> None:
     ],
 )
 def test_a_budget_judges_on_the_right_side(field: str, limit: float, inside: float, outside: float) -> None:
-    limits = Limits("int8-dynamic", msgspec.convert({field: limit}, Budget), 0.0)
+    limits = Limits("int8-dynamic", msgspec.convert({field: limit}, Budget), Noise(0.0))
     assert limits.by_budget("x", inside, 1, field).passed
     assert not limits.by_budget("x", outside, 1, field).passed
     assert not limits.by_budget("x", float("nan"), 1, field).passed
 
 
 def test_a_budget_without_the_field_shows_only() -> None:
-    assert Limits("int8-dynamic", Budget(), 0.0).by_budget("x", 9.0, 1, "max_kl_divergence").limit is None
+    assert Limits("int8-dynamic", Budget(), Noise(0.0)).by_budget("x", 9.0, 1, "max_kl_divergence").limit is None
 
 
 def test_every_limit_of_the_budget_is_used() -> None:
@@ -49,9 +50,9 @@ def test_every_limit_of_the_budget_is_used() -> None:
 
 @pytest.mark.parametrize(("cosine", "limit"), [(1.0, 0.0), (0.98, 0.2), (0.5, 1.0)])
 def test_a_relative_error_may_be_what_unit_vectors_of_the_budgets_cosine_are_apart(cosine: float, limit: float) -> None:
-    limits = Limits("int8-dynamic", Budget(min_cosine=cosine), 0.0)
+    limits = Limits("int8-dynamic", Budget(min_cosine=cosine), Noise(0.0))
     found = limits.by_distance("x", limit + 0.01, 1, "min_cosine")
     assert found.limit == pytest.approx(limit)
     assert not found.passed
     assert limits.by_distance("x", limit - 0.01, 1, "min_cosine").passed
-    assert Limits("int8-dynamic", Budget(), 0.0).by_distance("x", 9.0, 1, "min_cosine").passed
+    assert Limits("int8-dynamic", Budget(), Noise(0.0)).by_distance("x", 9.0, 1, "min_cosine").passed

@@ -16,7 +16,7 @@ from tests.models import VOCABULARY, WORDS
 
 Feeds = dict[str, np.ndarray]
 HIDDEN = 24
-TEXT = " ".join(WORDS[i * i % 47] for i in range(1200))
+TEXT = " ".join(WORDS[i * i % 47] for i in range(24000))
 WEIGHTS = np.random.default_rng(1)
 EMBEDDING = WEIGHTS.normal(size=(VOCABULARY, HIDDEN))
 MIXER = WEIGHTS.normal(size=(HIDDEN, HIDDEN))
@@ -55,10 +55,17 @@ class Toy:
             case _:
                 return {"logits": texts}
 
-    def logits(self, input_ids: np.ndarray, attention_mask: np.ndarray, position_ids: np.ndarray) -> np.ndarray:
+    def logits(
+        self,
+        input_ids: np.ndarray,
+        attention_mask: np.ndarray,
+        position_ids: np.ndarray,
+        keep: np.ndarray | None = None,
+    ) -> np.ndarray:
         states = EMBEDDING.astype(self.dtype)[input_ids]
         so_far = states.cumsum(axis=1) / (position_ids[..., None] + 1).astype(self.dtype)
-        return self._noisy(np.tanh((states + so_far) @ MIXER.astype(self.dtype)) @ HEAD.astype(self.dtype))
+        logits = self._noisy(np.tanh((states + so_far) @ MIXER.astype(self.dtype)) @ HEAD.astype(self.dtype))
+        return logits if keep is None else logits[:, keep]
 
     def generate(self, input_ids: np.ndarray, attention_mask: np.ndarray, max_new_tokens: int) -> np.ndarray:
         ids = input_ids
