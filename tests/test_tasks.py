@@ -20,10 +20,11 @@ from tests.understanding import MODELS, Case
 
 LOOSE = {"min_top1_agreement": 0.6, "min_cosine": 0.9, "max_kl_divergence": 0.5}  # for random weights
 JUDGED = {
-    "feature-extraction": {"cosine.min", "padding.cosine.min"},
-    "regression": {"spread.error", "padding.spread.error"},
+    "feature-extraction": {"cosine.min", "padding.cosine.min", "company.cosine.min"},
+    "regression": {"spread.error", "padding.spread.error", "company.spread.error"},
 }
-CLASSES = {"top1.agreement", "kl.mean", "padding.top1_agreement"}
+CLASSES = {"top1.agreement", "kl.mean", "padding.spread.error", "company.spread.error"}
+EXACT = {"output.max_abs_error", "longest.max_abs_error", "padding.max_abs_error"}
 
 
 def certificate(folder: Path) -> Certificate:
@@ -50,7 +51,7 @@ def test_no_task_is_forgotten() -> None:
 def test_a_task_is_certified_in_float32_and_int8(task: str, case: Callable[[str], Case]) -> None:
     plain = certificate(case(task).bundle)
     assert (plain.verdict, plain.task) == ("pass", task)
-    assert judged(plain) == {"output.max_abs_error", "padding.max_abs_error"} | JUDGED.get(task, CLASSES)
+    assert judged(plain) == EXACT | JUDGED.get(task, CLASSES)
     coarse = quantized(case(task), task)
     assert coarse.verdict == "pass"
     assert judged(coarse) == JUDGED.get(task, CLASSES)

@@ -52,7 +52,7 @@ def compare_decoder(
         expected, plain = ask(reference)
         own = noise([plain], exact[1:], source)
         limits = Limits(manifest.precision, budget, own)
-        of_long = Limits(manifest.precision, budget, noise([expected], exact[:1], source))
+        of_long = Limits(manifest.precision, budget, noise([expected], exact[:1], source).at_least(own))
         try:
             findings = [
                 *_text_findings(session, manifest, reference, windows, limits, count=count),

@@ -50,6 +50,7 @@ def compare_encoder(
         reordered = answers(task, reference.run(backwards), backwards)[::-1]
         of_long, own = noise(theirs[:1], exact[:1], source), noise(theirs[1:], exact[1:], source)
         own = own.beside(_error(theirs[1 : 1 + len(reordered)], reordered))
+        of_long = of_long.at_least(own)
 
         limits = Limits(manifest.precision, budget, own)
 

@@ -78,7 +78,7 @@ def compare_encoder_decoder(
     )
     own = noise([first.expected, first.single], exact[1:], source)
     limits = Limits(manifest.precision, budget, own)
-    of_long = Limits(manifest.precision, budget, noise([expected], exact[:1], source))
+    of_long = Limits(manifest.precision, budget, noise([expected], exact[:1], source).at_least(own))
 
     def more(number: int) -> Asked:
         with closing(open_reference("float32")) as reference:

@@ -110,7 +110,9 @@ class Limits:
         if found.limit is None or found.limit >= 1:
             return found
         low, high = interval(int(agree.sum()), agree.size)
-        return msgspec.structs.replace(found, low=low, high=high, basis=f"{found.basis}, 95 % interval")
+        return msgspec.structs.replace(
+            found, low=low, high=high, basis=f"{found.basis}, by the 95 % interval {low:.4g} to {high:.4g}"
+        )
 
     def by_distance(self, name: str, value: float, samples: int, field: str) -> Finding:
         """A relative error: judged by how far apart two unit vectors are whose cosine is the budget's `field`."""

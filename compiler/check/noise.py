@@ -45,6 +45,10 @@ class Noise:
         """The same with another difference of the reference's from itself, if that is larger."""
         return replace(self, error=max(self.error, more))
 
+    def at_least(self, other: Noise) -> Noise:
+        """The same, error and spread no less than those of more answers: a single one may err by nothing by chance."""
+        return replace(self, error=max(self.error, other.error), spread=max(self.spread, other.spread))
+
 
 def exactly(open_reference: OpenReference, ask: Callable[[ReferenceModel], Answers]) -> tuple[Answers, NoiseSource]:
     """Answers in float64, or in float32 with its sums in another order where those fail or are not finite."""

@@ -108,12 +108,18 @@ def show_findings(findings: tuple[Finding, ...], title: str = "Parity with PyTor
             "-" if finding.limit is None else f"{'<=' if finding.better == 'lower' else '>='} {finding.limit:.4g}",
             finding.unit,
             finding.samples,
-            "" if finding.limit is None else "within" if finding.passed else "OUTSIDE",
+            _judged(finding),
             finding.basis,
         )
         for finding in findings
     ]
     table(("finding", "value", "limit", "unit", "samples", "", "basis"), rows, title)
+
+
+def _judged(finding: Finding) -> str:
+    if finding.limit is None:
+        return ""
+    return "within" if finding.passed else "UNDECIDED" if finding.undecided else "OUTSIDE"
 
 
 def show_measured(measured: Measured) -> None:

@@ -27,6 +27,9 @@ class PassChoice(Record, frozen=True):
     options: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
+SAME = 0.9995  # cosine of two answers that are to be one
+
+
 class Budget(Record, frozen=True):
     """How far answers may leave PyTorch float32. A key that is not set, nor has a default, is shown, but not judged.
 
@@ -48,8 +51,8 @@ class Budget(Record, frozen=True):
     min_top1_agreement: Share | None = None
     min_greedy_agreement: Share | None = None
     min_cosine: Share | None = None
-    min_padding_cosine: Share | None = 0.97
-    min_company_cosine: Share | None = None
+    min_padding_cosine: Share | None = SAME
+    min_company_cosine: Share | None = SAME
 
 
 class Recipe(Record, frozen=True):

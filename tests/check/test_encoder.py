@@ -224,3 +224,52 @@ def test_a_score_is_judged_by_the_spread_of_the_references(tmp_path: Path) -> No
         result = checked(ToySession(reference, wrong), about, tmp_path, budget=budget)
         assert "spread.error" in result.reasons
         assert "top1.agreement" not in result.reasons
+
+
+def share(about: Manifest, wrong: float, folder: Path, limit: float = 0.95) -> tuple[Checked, Finding]:
+    """An engine whose label differs for so large a share of texts, by a token of theirs."""
+
+    def change(output: np.ndarray) -> np.ndarray:
+        chosen = (np.abs(output[:, :1]) * 1000 % 1) < wrong
+        return np.where(chosen, np.roll(output, 1, axis=-1), output)
+
+    budget = Budget(min_top1_agreement=limit, min_padding_cosine=None, min_company_cosine=None)
+    result = checked(ToySession(Toy(task=about.task), change), about, folder, budget=budget)
+    return result, finding(result, "top1.agreement")
+
+
+def test_a_share_that_few_texts_leave_open_is_asked_of_more(tmp_path: Path) -> None:
+    about = manifest("encoder", "int8-dynamic", "text-classification")
+    _, clear = share(about, 0.0, tmp_path)
+    assert (clear.passed, clear.samples) == (True, 128 + 1)  # 65 of 65 leave 0.95 open
+    assert clear.low is not None
+    assert clear.low > 0.95
+    _, wrong = share(about, 0.5, tmp_path)
+    assert (wrong.passed, wrong.undecided, wrong.samples) == (False, False, 32 + 1)
+
+
+def test_what_stays_undecided_is_no_pass(tmp_path: Path) -> None:
+    about = manifest("encoder", "int8-dynamic", "text-classification")
+    result, agreement = share(about, 0.05, tmp_path)
+    assert agreement.value == pytest.approx(0.95, abs=0.02)
+    assert agreement.undecided
+    assert agreement.samples > 500
+    assert result.reasons == ("top1.agreement: undecided",)
+
+
+class RangeOfTheBatch(ToySession):
+    """An engine that scales its activations by the largest of the whole batch, as dynamic int8 for a tensor does."""
+
+    def run(self, feeds: Feeds) -> Feeds:
+        outputs = super().run(feeds)
+        loud = np.float32(1 + 400 * (feeds["input_ids"] == 4).any())  # one token is an outlier
+        return {name: np.round(array * 100 / loud) * loud / 100 for name, array in outputs.items()}
+
+
+@pytest.mark.parametrize("task", ["feature-extraction", "text-classification"])
+def test_a_text_whose_answer_depends_on_those_beside_it_fails(task: str, tmp_path: Path) -> None:
+    about = manifest("encoder", "int8-dynamic", task)
+    reasons = checked(RangeOfTheBatch(Toy(task=task)), about, tmp_path).reasons
+    name = "company.cosine.min" if task == "feature-extraction" else "company.spread.error"
+    assert name in reasons
+    assert name not in checked(ToySession(Toy(task=task), lambda x: np.round(x * 100) / 100), about, tmp_path).reasons

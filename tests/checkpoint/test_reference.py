@@ -157,6 +157,7 @@ def test_a_checkpoint_passes_the_check_against_itself(kind: str, request: pytest
                 "longest.max_abs_error",
                 "padding.max_abs_error",
                 "padding.cosine.min",
+                "company.cosine.min",
             },
             "decoder": {
                 "output.max_abs_error",
@@ -165,6 +166,7 @@ def test_a_checkpoint_passes_the_check_against_itself(kind: str, request: pytest
                 "greedy.agreement",
                 "cache.max_abs_error",
                 "batch.max_abs_error",
+                "company.cosine.min",
             },
         }[kind]
     )
