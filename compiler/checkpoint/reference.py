@@ -18,6 +18,7 @@ from compiler.checkpoint.layers import Sink, layers_of, modules_inside, watching
 from compiler.checkpoint.load import allow_batches, load_model
 from compiler.checkpoint.original import open_original
 from compiler.checkpoint.quiet import quiet
+from compiler.checkpoint.recomputing import Recomputing, next_logits
 from compiler.errors import InputError
 from compiler.records import CacheShape
 from compiler.tasks import TASKS
@@ -109,7 +110,7 @@ class Reference:
 
         kept = np.arange(input_ids.shape[1]) if keep is None else keep
         if self._permuted:
-            steps = [_next_logits(self._model, input_ids[:, : end + 1], attention_mask[:, : end + 1]) for end in kept]
+            steps = [next_logits(self._model, input_ids[:, : end + 1], attention_mask[:, : end + 1]) for end in kept]
             return np.stack(steps, axis=1)
         options = {"position_ids": torch.from_numpy(position_ids)} if "position_ids" in self._parameters else {}
         selects = keep is not None and "logits_to_keep" in self._parameters
@@ -250,57 +251,6 @@ class Decoding:
             raise InputError("only a single row can be truncated", found=f"{self._batch} rows", expected="1")
         if self._cache is not None and (extra := self._cache.get_seq_length() - length) > 0:
             self._cache.crop(-extra)
-
-
-class Recomputing:
-    """An `engines.Decoding` for models without a key/value cache. Its rows are equally long."""
-
-    def __init__(self, model: Any, batch: int, capacity: int) -> None:
-        self.capacity = capacity
-        self._model = model
-        self._ids = np.zeros((batch, 0), np.int64)
-
-    def step(self, input_ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """See `engines.Decoding.step`."""
-        self._ids = np.concatenate([self._ids, input_ids], axis=1)
-        return _next_logits(self._model, self._ids, np.ones_like(self._ids))
-
-    def select(self, rows: np.ndarray) -> None:
-        """See `engines.Decoding.select`."""
-        self._ids = self._ids[rows]
-
-    def truncate(self, length: int) -> None:
-        """See `engines.Decoding.truncate`."""
-        self._ids = self._ids[:, :length]
-
-
-def _next_logits(model: Any, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
-    """What a permutation language model (XLNet) expects after a text, asked as its own `generate` asks.
-
-    Args:
-        input_ids, attention_mask: (batch, sequence) int64.
-
-    Returns:
-        (batch, vocabulary)
-    """
-    import torch
-
-    ids = torch.nn.functional.pad(torch.from_numpy(input_ids), (0, 1))
-    mask = torch.nn.functional.pad(torch.from_numpy(attention_mask), (0, 1), value=1)
-    hidden = torch.zeros(*ids.shape, ids.shape[1])
-    hidden[:, :, -1] = 1
-    target = torch.zeros(ids.shape[0], 1, ids.shape[1])
-    target[:, 0, -1] = 1
-    dtype = model.dtype
-    with torch.inference_mode():
-        outputs = model(
-            ids,
-            attention_mask=mask.to(dtype),
-            perm_mask=hidden.to(dtype),
-            target_mapping=target.to(dtype),
-            use_mems=False,
-        )
-    return outputs.logits[:, 0].numpy()  # type: ignore[no-any-return]
 
 
 def _torch(array: np.ndarray) -> Any:
