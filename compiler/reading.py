@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import stat
 import tomllib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +20,9 @@ from compiler.errors import CompilerError
 T = TypeVar("T")
 
 LARGEST = 64 << 20  # bytes; the largest tokenizer.json in use has 34 MB
+MOST = 4_000_000  # values: about 0.5 GB in memory; the largest tokenizer.json in use has 2 million
 DEEPEST = 100  # levels of nesting, so that no later copy of it runs out of stack
+LARGEST_TOML = 1 << 20  # bytes
 
 
 def read_json(path: Path, kind: type[T], raises: type[CompilerError], *, largest: int = LARGEST) -> T:
@@ -36,24 +39,50 @@ def read_json(path: Path, kind: type[T], raises: type[CompilerError], *, largest
 
 def parse_json(content: bytes | str, kind: type[T], raises: type[CompilerError], name: str) -> T:
     """What JSON text holds; `name` says in an error where it came from. The rest as in `read_json`."""
+    _refuse_many(content, raises, name)
     try:
         found = json.loads(content)
-        if _deeper(found, DEEPEST):
-            raise raises(f"{name}: nested too deep", found=f"over {DEEPEST} levels", expected=f"at most {DEEPEST}")
+        _refuse_deep(found, raises, name)
         return msgspec.convert(found, type=kind)
+    except CompilerError:  # some of them are ValueErrors too
+        raise
     except RecursionError as error:
         raise raises(f"{name}: nested too deep", found=str(error), expected=f"at most {DEEPEST} levels") from error
     except ValueError as error:  # malformed, not Unicode, not of this kind
         raise raises(f"{name}: not the JSON that belongs here", found=str(error)) from error
 
 
-def read_toml(path: Path, raises: type[CompilerError]) -> dict[str, Any]:
-    """What a TOML file holds. `raises` as in `read_json`."""
-    content = read_bytes(path, raises)
+def parse_strict(content: bytes | str, kind: Any, raises: type[CompilerError], name: str) -> Any:
+    """The same for JSON by the standard alone, as this project writes it: NaN, Infinity and half characters are none.
+
+    Whole numbers without a type of their own have 64 bits.
+    """
+    _refuse_many(content, raises, name)
     try:
-        return tomllib.loads(content.decode())
+        found = msgspec.json.decode(content, type=kind)
     except RecursionError as error:
-        raise raises(f"{path}: nested too deep", found=str(error)) from error
+        raise raises(f"{name}: nested too deep", found=str(error), expected=f"at most {DEEPEST} levels") from error
+    except msgspec.ValidationError as error:
+        raise raises(f"{name}: not the JSON that belongs here", found=str(error)) from error
+    except ValueError as error:
+        raise raises(f"{name}: not JSON", found=str(error)) from error
+    _refuse_deep(found, raises, name)
+    return found
+
+
+def read_toml(path: Path, raises: type[CompilerError]) -> dict[str, Any]:
+    """What a TOML file holds; numbers have 64 bits. `raises` as in `read_json`."""
+    content = read_bytes(path, raises, largest=LARGEST_TOML)
+    try:
+        found = tomllib.loads(content.decode())
+        _refuse_deep(found, raises, str(path))
+        if any(isinstance(value, int) and not -(2**63) <= value < 2**63 for value in _values(found)):
+            raise raises(f"{path}: a number is too large", expected="whole numbers of 64 bits")
+        return found
+    except CompilerError:
+        raise
+    except RecursionError as error:
+        raise raises(f"{path}: nested too deep", found=str(error), expected=f"at most {DEEPEST} levels") from error
     except ValueError as error:  # tomllib.TOMLDecodeError, UnicodeDecodeError
         raise raises(f"{path}: not TOML", found=str(error)) from error
 
@@ -67,18 +96,36 @@ def read_bytes(path: Path, raises: type[CompilerError], *, largest: int = LARGES
         if found.st_size > largest:
             raise raises(f"{path}: too large", found=f"{found.st_size} bytes", expected=f"at most {largest} bytes")
         return path.read_bytes()
+    except CompilerError:
+        raise
     except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
         raise raises(f"{path}: cannot be read", found=getattr(error, "strerror", None) or str(error)) from error
 
 
-def _deeper(value: Any, levels: int) -> bool:
-    """Whether lists and objects are nested deeper than so many levels."""
+def _refuse_many(content: bytes | str, raises: type[CompilerError], name: str) -> None:
+    """Every value but the first follows one of these characters; those inside texts count too, which is harmless."""
+    marks = (b",", b"[", b"{") if isinstance(content, bytes) else (",", "[", "{")
+    if len(content) > MOST and sum(map(content.count, marks)) > MOST:  # type: ignore[arg-type]
+        raise raises(f"{name}: too many values", expected=f"at most {MOST}")
+
+
+def _refuse_deep(value: Any, raises: type[CompilerError], name: str) -> None:
     level = [value]
-    for _ in range(levels + 1):
-        level = [
-            inner
-            for each in level
-            if isinstance(each, dict | list)
-            for inner in (each.values() if isinstance(each, dict) else each)
-        ]
-    return bool(level)
+    for _ in range(DEEPEST + 1):
+        level = [inner for each in level for inner in _inside(each)]
+    if level:
+        raise raises(f"{name}: nested too deep", found=f"over {DEEPEST} levels", expected=f"at most {DEEPEST}")
+
+
+def _values(value: Any) -> Iterator[Any]:
+    """The value and all inside it."""
+    level = [value]
+    while level:
+        yield from level
+        level = [inner for each in level for inner in _inside(each)]
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()

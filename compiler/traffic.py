@@ -27,11 +27,16 @@ WHOLE = 16  # tokens; the largest size of a bucket is a multiple. TensorRT for R
 FORM = '37, {"tokens": 37} or {"batch": 4, "tokens": 37}'
 
 
+# Lines are read up to this many bytes, and sizes up to what 32 bits hold.
+LONGEST = 1000
+Size = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+
+
 class Line(msgspec.Struct, forbid_unknown_fields=True):
     """A line of the file. `tokens` are those of the longest text where `batch` texts came at once."""
 
-    tokens: Annotated[int, msgspec.Meta(ge=1)]
-    batch: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    tokens: Size
+    batch: Size | None = None
 
 
 class Request(NamedTuple):
@@ -87,11 +92,15 @@ def read(path: Path) -> Traffic:
     found: Counter[Request] = Counter()
     try:
         with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
+            for number, line in enumerate(iter(lambda: lines.readline(LONGEST), b""), 1):
                 if text := line.removeprefix(b"\xef\xbb\xbf").strip():
                     found[_request(path, number, text)] += 1
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read", found=error.strerror or str(error), expected=FORM) from error
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
+        raise InputError(
+            f"{path}: cannot be read", found=getattr(error, "strerror", None) or str(error), expected=FORM
+        ) from error
     if not found:
         raise InputError(f"{path}: no requests", found="an empty file", expected=f"a line for every request: {FORM}")
     return dict(found)
@@ -228,6 +237,6 @@ def _request(path: Path, number: int, text: bytes) -> Request:
         line = msgspec.json.decode(text, type=Line | int)
         if isinstance(line, int):
             line = msgspec.convert({"tokens": line}, Line)
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}, line {number}: not a request", found=str(error), expected=FORM) from error
     return Request(line.tokens, line.batch or 0)

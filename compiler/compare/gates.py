@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +9,7 @@ from typing import Annotated, Any
 import msgspec
 
 from compiler.errors import ProfileError, did_you_mean
+from compiler.reading import read_toml
 from compiler.records import Record
 
 Share = Annotated[float, msgspec.Meta(ge=0)]
@@ -82,10 +82,7 @@ def load(path: Path) -> Gates:
     Raises:
         ProfileError: not readable, or mistakes in it; the message lists all of them.
     """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ProfileError(f"{path}: not a readable TOML file", found=str(error)) from error
+    data = read_toml(path, ProfileError)
     if mistakes := list(_mistakes(data)):
         noun = "mistake" if len(mistakes) == 1 else "mistakes"
         raise ProfileError(

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
-
 from compiler import bundle, records, storage
 from compiler.compare.precisions import module_precisions, placed_precisions
 from compiler.errors import IntegrityError, UsageError, did_you_mean
+from compiler.reading import parse_strict, read_bytes
 from compiler.records import Certificate, Manifest
 from compiler.records.comparison import Baseline, Side
 
@@ -101,18 +100,13 @@ def _bundle(folder: Path) -> Opened:
 
 
 def _file(path: Path) -> Opened:
-    try:
-        document = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise IntegrityError(
-            f"{path}: neither a certificate nor a baseline", found=str(error), expected="one JSON object"
-        ) from error
-    if "manifest" in document:
-        baseline = records.load(path, Baseline)
+    content = read_bytes(path, IntegrityError)
+    if "manifest" in parse_strict(content, dict[str, Any], IntegrityError, str(path)):
+        baseline = records.parse(content, Baseline, str(path))
         side = _side("baseline", path, baseline.certificate)
         digest = hashlib.sha256(records.encode(baseline.manifest)).hexdigest()
         return Opened(side, baseline.certificate, baseline.manifest, None, baseline.precisions, digest)
-    certificate = records.load(path, Certificate)
+    certificate = records.parse(content, Certificate, str(path))
     return Opened(_side("certificate", path, certificate), certificate, None, None, placed_precisions(certificate))
 
 

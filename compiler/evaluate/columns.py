@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 from compiler.errors import InputError, UsageError, did_you_mean
 from compiler.evaluate.data import Row
 from compiler.evaluate.labels import Answers
+from compiler.reading import parse_strict
 
 Item = dict[str, Any]
 
@@ -31,8 +31,8 @@ def _structure(value: Any) -> Any:
     """A cell of a CSV file may hold JSON."""
     if isinstance(value, str) and value.lstrip()[:1] in {"[", "{"}:
         try:
-            return json.loads(value)
-        except ValueError:
+            return parse_strict(value, Any, InputError, "a cell")
+        except InputError:
             return value
     return value
 
@@ -92,7 +92,7 @@ def _flag(value: Any, _: Answers | None = None) -> bool:
 def _number(value: Any, _: Answers) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise ValueError("a number")
@@ -111,7 +111,7 @@ def _masked(value: Any, answers: Answers) -> str:
 
 
 def _choice(value: Any, _: Answers) -> int | str:
-    return int(value) if isinstance(value, int) or str(value).isdigit() else str(value)
+    return int(value) if isinstance(value, int) or str(value).isdecimal() else str(value)
 
 
 TEXT = Role(("text", "sentence", "sentence1", "premise", "query", "content", "review", "prompt"), _text)

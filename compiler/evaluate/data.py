@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,8 +13,11 @@ from typing import Any
 import msgspec
 
 from compiler.errors import InputError
+from compiler.reading import parse_strict, read_bytes, read_json
 
 Row = dict[str, Any]
+LARGEST = 128 << 20  # bytes of a file of rows
+MOST = 2_000_000  # ends of lines and cells in it, so that its rows take less than 1 GB
 LINES = (".jsonl", ".ndjson")
 FORMATS = "a .jsonl or .csv file, or a folder that `datasets` saved"
 
@@ -29,7 +31,7 @@ def read(path: Path) -> list[Row]:
     Raises:
         InputError: the file is missing, empty, or not what its name says.
     """
-    if not path.exists():
+    if not path.exists():  # nor is there one where the name holds a zero byte
         raise InputError(f"{path}: no such file", expected=FORMATS)
     if path.is_dir():
         rows = list(_arrow(path))
@@ -42,6 +44,16 @@ def read(path: Path) -> list[Row]:
     if not rows:
         raise InputError(f"{path}: no rows", found="an empty file", expected="one row or more")
     return rows
+
+
+class _File(msgspec.Struct):
+    filename: str
+
+
+class _State(msgspec.Struct):
+    """What matters of state.json."""
+
+    files: list[_File] = msgspec.field(name="_data_files")
 
 
 def sample(rows: Sequence[Row], limit: int | None, seed: int) -> dict[int, Row]:
@@ -70,21 +82,19 @@ def text_lines(path: Path) -> list[str]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
+        text = read_bytes(path, InputError, largest=LARGEST).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8", found=str(error), action="convert it to UTF-8") from error
+    if sum(map(text.count, "\n\r,\t")) > MOST:
+        raise InputError(f"{path}: too many rows and cells", expected=f"at most {MOST}", action="split the file")
+    return text
 
 
 def _lines(path: Path) -> Iterator[Row]:
     for number, line in enumerate(_text(path).split("\n"), 1):
         if not line.strip():
             continue
-        try:
-            row = msgspec.json.decode(line)
-        except msgspec.DecodeError as error:
-            raise InputError(f"{path}, line {number}: not JSON", found=str(error)) from error
+        row = parse_strict(line, Any, InputError, f"{path}, line {number}")
         if not isinstance(row, dict):
             raise InputError(f"{path}, line {number}", found=type(row).__name__, expected="an object with columns")
         yield row
@@ -119,24 +129,21 @@ def _arrow(folder: Path) -> Iterator[Row]:
         try:
             with arrow.memory_map(str(path)) as source:
                 for batch in arrow.ipc.open_stream(source):
+                    batch.validate(full=True)
                     yield from batch.to_pylist()
-        except (arrow.ArrowException, OSError) as error:
+        except Exception as error:  # pyarrow has errors of its own, and hands on those of what it reads values with
             raise InputError(f"{path}: not a file that `datasets` saved", found=str(error)) from error
 
 
 def _arrow_files(folder: Path) -> list[Path]:
     """The data files in their order: those that state.json lists."""
     state = folder / "state.json"
-    try:
-        names = [Path(str(each["filename"])).name for each in json.loads(state.read_bytes())["_data_files"]]
-    except FileNotFoundError as error:
+    if not state.exists():
         splits = sorted(path.parent.name for path in folder.glob("*/state.json"))
         raise InputError(
             f"{folder}: not a dataset that `datasets` saved",
             found=f"splits {', '.join(splits)}" if splits else "no state.json",
             expected=FORMATS,
             action=f"name a split: {folder / splits[0]}" if splits else "",
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{state}: not what `datasets` writes", found=str(error)) from error
-    return [folder / name for name in names]
+        )
+    return [folder / Path(each.filename).name for each in read_json(state, _State, InputError).files]

@@ -33,7 +33,7 @@ class Answers:
         """A label by its name or number. Raises InputError for an unknown one."""
         if isinstance(value, str) and value in self.labels:
             return value
-        number = int(value) if isinstance(value, int) or str(value).isdigit() else -1
+        number = int(value) if isinstance(value, int) or str(value).isdecimal() else -1
         if 0 <= number < len(self.labels):
             return self.labels[number]
         raise InputError(

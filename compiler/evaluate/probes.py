@@ -7,11 +7,12 @@ import string
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from compiler.errors import InputError
 from compiler.evaluate.data import text_lines
+from compiler.reading import parse_strict
 
+LONGEST = 10_000  # characters of a text with its canary
+VARYING = 100  # characters of a canary that vary
 ALTERNATIVES = 255  # random strings that a canary is ranked among
 
 
@@ -52,13 +53,10 @@ def read_canaries(path: Path, seed: int) -> list[Canary]:
 
 def _secret(path: Path, number: int, line: str) -> Secret:
     if line.lstrip().startswith("{"):
-        try:
-            named = msgspec.json.decode(line, type=dict[str, str])
-            return Secret(named["prefix"], named["secret"])
-        except (msgspec.DecodeError, KeyError) as error:
-            raise InputError(
-                f"{path}, line {number}: not a secret", found=str(error), expected='{"prefix": ..., "secret": ...}'
-            ) from error
+        named: dict[str, str] = parse_strict(line, dict[str, str], InputError, f"{path}, line {number}")
+        if not {"prefix", "secret"} <= set(named):
+            raise InputError(f"{path}, line {number}: not a secret", expected='{"prefix": ..., "secret": ...}')
+        return Secret(named["prefix"], named["secret"])
     words = line.split(" ")
     half = len(words) // 2
     prefix, secret = (" ".join(words[:half]), " ".join(words[half:])) if half else _halves(line)
@@ -75,30 +73,37 @@ def _canary(path: Path, number: int, line: str, generator: random.Random) -> Can
     template, canary = "{}", line
     digits_only = True
     if line.lstrip().startswith("{"):
-        try:
-            found = msgspec.json.decode(line, type=dict[str, str])
-            template, canary = found["format"], found["canary"]
-        except (msgspec.DecodeError, KeyError) as error:
-            raise InputError(
-                f"{path}, line {number}: not a canary", found=str(error), expected='{"format": "... {}", "canary": ...}'
-            ) from error
+        found: dict[str, str] = parse_strict(line, dict[str, str], InputError, f"{path}, line {number}")
+        if not {"format", "canary"} <= set(found):
+            raise InputError(f"{path}, line {number}: not a canary", expected='{"format": "... {}", "canary": ...}')
+        template, canary = found["format"], found["canary"]
         digits_only = False
     if "{}" not in template:
         raise InputError(f"{path}, line {number}: the format has no {{}}", expected="a place for the canary")
+    if (size := len(template) + template.count("{}") * len(canary)) > LONGEST:
+        raise InputError(f"{path}, line {number}: too long", found=f"{size} characters", expected=f"at most {LONGEST}")
+    groups = _groups(canary, digits_only)
+    if not groups:
+        raise InputError(f"{path}, line {number}: nothing in the canary could vary", expected="digits in it")
+    if len(groups) > VARYING:
+        raise InputError(
+            f"{path}, line {number}: too much of the canary varies",
+            found=f"{len(groups)} characters",
+            expected=f"at most {VARYING}",
+        )
     others: set[str] = set()
     for _ in range(20 * ALTERNATIVES):
-        other = "".join(_another(each, digits_only, generator) for each in canary)
-        if other != canary:
+        letters = list(canary)
+        for place, group in groups.items():
+            letters[place] = generator.choice(group)
+        if (other := "".join(letters)) != canary:
             others.add(other)
         if len(others) == ALTERNATIVES:
             break
-    if not others:
-        raise InputError(f"{path}, line {number}: nothing in the canary could vary", expected="digits in it")
     return Canary(template.replace("{}", canary), [template.replace("{}", other) for other in sorted(others)])
 
 
-def _another(character: str, digits_only: bool, generator: random.Random) -> str:
-    """A random character of the same class."""
-    groups = [string.digits] if digits_only else [string.digits, string.ascii_lowercase, string.ascii_uppercase]
-    group = next((each for each in groups if character in each), character)
-    return generator.choice(group)
+def _groups(canary: str, digits_only: bool) -> dict[int, str]:
+    """By the places of the characters that vary: all of their class."""
+    classes = [string.digits] if digits_only else [string.digits, string.ascii_lowercase, string.ascii_uppercase]
+    return {place: group for place, each in enumerate(canary) for group in classes if each in group}

@@ -12,6 +12,7 @@ import numpy as np
 
 from compiler.errors import InputError
 from compiler.evaluate.scored import TWO_SIDED
+from compiler.reading import parse_strict, read_bytes
 from compiler.records import Record
 
 CRITERIA = ("coherence", "informativeness", "grammar")
@@ -79,12 +80,9 @@ def seal(key: Key) -> str:
 
 def read(path: Path) -> Ratings:
     """Raises InputError for a file that no page exported."""
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=Ratings)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file", expected="what a page of `compile eval --human` exported") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path}: not ratings", found=str(error), expected="what a page exported") from error
+    if not path.exists():
+        raise InputError(f"{path}: no such file", expected="what a page of `compile eval --human` exported")
+    found: Ratings = parse_strict(read_bytes(path, InputError), Ratings, InputError, str(path))
     for each in found.ratings:
         if each.criterion not in CRITERIA or not 1 <= each.value <= 5:
             raise InputError(f"{path}: not a rating", found=f"{each.criterion}: {each.value}", expected="1 to 5")
@@ -173,5 +171,5 @@ def _counted(criterion: str, rated: Mapping[int, Mapping[str, int]]) -> Criterio
 def _unsealed(sealed: str) -> Key:
     try:
         return msgspec.json.decode(base64.b85decode(sealed)[::-1], type=Key)
-    except (ValueError, msgspec.DecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError("the ratings' key is damaged", found=str(error), action="export them again") from error

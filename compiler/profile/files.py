@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from compiler.errors import ProfileError, did_you_mean
 from compiler.profile.content import KINDS
+from compiler.reading import read_toml
 from compiler.records import Record
 
 
@@ -64,8 +64,8 @@ def schema() -> dict[str, Any]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The raw TOML. Raises OSError, UnicodeDecodeError, tomllib.TOMLDecodeError."""
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+    """The raw TOML. Raises ProfileError where the file is not readable TOML."""
+    return read_toml(path, ProfileError)
 
 
 def normalized(data: Mapping[str, Any]) -> dict[str, Any]:

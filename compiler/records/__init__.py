@@ -10,6 +10,7 @@ from compiler.records.base import (
     Record,
     encode,
     load,
+    parse,
     save,
     schema,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "Tensor",
     "encode",
     "load",
+    "parse",
     "save",
     "schema",
 ]

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from compiler.errors import IntegrityError
+from compiler.reading import parse_strict, read_bytes
 
 SCHEMA_VERSION = 1
 
@@ -34,18 +35,28 @@ def load(path: Path, kind: type[R]) -> R:
     Raises:
         IntegrityError: the file is missing, is not JSON, or does not fit the record.
     """
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except FileNotFoundError as error:
+    if not path.exists():
         raise IntegrityError(
             f"{path}: no such file", expected=f"a {kind.__name__} record", action="point to a folder that a stage wrote"
-        ) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        )
+    return parse(read_bytes(path, IntegrityError), kind, str(path))
+
+
+def parse(content: bytes, kind: type[R], name: str) -> R:
+    """A record from its JSON; `name` says in an error where it came from.
+
+    Raises:
+        IntegrityError: it is not JSON, or does not fit the record.
+    """
+    try:
+        found: R = parse_strict(content, kind, IntegrityError, name)
+    except IntegrityError as error:
         raise IntegrityError(
-            f"{path}: not a valid {kind.__name__} record",
-            found=str(error),
+            f"{name}: not a valid {kind.__name__} record",
+            found=error.found or error.subject,
             action="rebuild it; it was changed or written by another version",
         ) from error
+    return found
 
 
 def schema(kind: type[msgspec.Struct]) -> dict[str, Any]:

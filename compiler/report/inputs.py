@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from compiler import bundle, records
 from compiler.errors import InputError, IntegrityError
+from compiler.reading import parse_strict, read_bytes
 from compiler.records import Certificate, Evaluated
 from compiler.records.comparison import Compared, Flips
 from compiler.records.divergence import Diverged
@@ -92,10 +93,7 @@ def _folder(path: Path) -> Entry:
 
 
 def _file(path: Path) -> Entry | Evaluated | Compared | Diverged:
-    try:
-        raw = msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read", found=str(error), expected="a JSON file") from error
+    raw = parse_strict(read_bytes(path, InputError), Any, InputError, str(path))
     keys = set(raw) if isinstance(raw, dict) else set()
     try:
         if "diverged" in keys:  # all of what `compile check --bisect --json` prints

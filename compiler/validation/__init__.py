@@ -5,13 +5,13 @@ msgspec stops at the first mistake, so tables and lists are walked here and only
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from compiler.errors import ProfileError
 from compiler.machine import ARCHITECTURES, FEATURES
 from compiler.profile import KINDS, Problem, Profile, read
 from compiler.validation.passes import known_passes, option_schemas
@@ -23,8 +23,8 @@ def problems(path: Path) -> list[Problem]:
     """See `compiler.profile.validate`."""
     try:
         data = read(path)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        return [Problem(file=str(path), path="", message=f"not a readable TOML file: {error}")]
+    except ProfileError as error:
+        return [Problem(file=str(path), path="", message=f"not a readable TOML file: {error.found or error.subject}")]
     found = [*walk(Profile, data, ""), *_names(data), *plan_mistakes(data)]
     return [Problem(file=str(path), **mistake._asdict()) for mistake in found]
 

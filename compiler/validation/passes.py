@@ -43,7 +43,7 @@ def formats_of(entry: Any) -> tuple[str, ...]:
     """Number formats beyond float32 that a pass of a profile writes; none for one with mistakes, or not known here."""
     name = entry.get("name") if isinstance(entry, dict) else entry
     passes = known_passes() or {}
-    if name not in passes:
+    if not isinstance(name, str) or name not in passes:
         return ()
     options = {key: item for key, item in entry.items() if key != "name"} if isinstance(entry, dict) else {}
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from types import UnionType
 from typing import Any, Literal, NamedTuple, get_args, get_origin
@@ -34,7 +35,7 @@ def walk(expected: Any, value: Any, path: str) -> Iterator[Mistake]:
     elif get_origin(expected) is dict and isinstance(value, dict):
         for key, item in value.items():
             yield from walk(get_args(expected)[1], item, f"{path}.{key}")
-    elif get_origin(expected) is Literal and isinstance(value, str):
+    elif get_origin(expected) is Literal and isinstance(value, str) and isinstance(get_args(expected)[0], str):
         yield from known(path, value, get_args(expected), "value")
     else:
         yield from _convert(expected, value, path)
@@ -85,6 +86,9 @@ def _convert(expected: Any, value: Any, path: str) -> Iterator[Mistake]:
         msgspec.convert(value, expected)
     except msgspec.ValidationError as error:
         yield Mistake(path, str(error), f"found {value!r}")
+        return
+    if isinstance(value, float) and not math.isfinite(value):
+        yield Mistake(path, "not a finite number", "leave the key out for no limit")
 
 
 def _join(path: str, key: str) -> str:

@@ -1,0 +1,125 @@
+"""What must hold for a reader, whatever it is given: a result or an error of this project, soon, in little memory."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import random
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.strategies import SearchStrategy
+
+from compiler.errors import CompilerError
+
+LONGEST = 5.0  # seconds for one case
+CASES = int(os.environ.get("FUZZ_CASES", "0"))  # for every reader, in place of its own number
+
+
+class Endless(BaseException):
+    """A case took too long. No `except Exception` may hide it."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Something that reads what others made.
+
+    Attributes:
+        name: for a person.
+        codes: the exit codes that its errors may have.
+        cases: what it is given.
+        prepare: makes what it needs in an empty folder, and gives the function that reads one case.
+        cost: milliseconds of a case; the suite tries 2,000 cases where that takes 10 s at most.
+    """
+
+    name: str
+    codes: frozenset[int]
+    cases: SearchStrategy[Any]
+    prepare: Callable[[Path], Callable[[Any], object]]
+    cost: float = 1.0
+
+    @property
+    def count(self) -> int:
+        """Cases that the suite tries."""
+        return CASES or int(min(2000, 10_000 / self.cost))
+
+    def check(self) -> None:
+        """Raise for the first case after which the property does not hold."""
+        with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+            read = self.prepare(Path(folder))
+            faulthandler.dump_traceback_later(300, exit=True)  # native code that never returns
+            try:
+                self.each(lambda case: self.judge(read, case), self.count, derandomize=True)
+            finally:
+                faulthandler.cancel_dump_traceback_later()
+
+    def each(self, judge: Callable[[Any], None], count: int, *, derandomize: bool) -> None:
+        """Call `judge` with `count` cases, or with all where there are fewer."""
+
+        @settings(
+            max_examples=count,
+            derandomize=derandomize,
+            deadline=None,
+            database=None,
+            phases=(Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(self.cases)
+        def test(case: Any) -> None:
+            judge(case)
+
+        (test if derandomize else seed(random.getrandbits(64))(test))()
+
+    def judge(self, read: Callable[[Any], object], case: Any) -> None:
+        """Raise where one case ends in another exception, with another exit code, or too late."""
+        with _limited():
+            try:
+                read(case)
+            except CompilerError as error:
+                if error.exit_code not in self.codes:
+                    raise AssertionError(
+                        f"{self.name}: exit code {error.exit_code}, not {sorted(self.codes)}"
+                    ) from error
+                str(error).encode("utf-8", "replace")
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    """Raise `Endless` from what takes longer than `LONGEST`."""
+    previous = signal.signal(signal.SIGALRM, _stop)
+    begin = time.perf_counter()
+    signal.setitimer(signal.ITIMER_REAL, LONGEST)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    if (seconds := time.perf_counter() - begin) > LONGEST:  # native code heard no signal
+        raise Endless(f"{seconds:.1f} s")
+
+
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise Endless(f"over {LONGEST} s")
+
+
+def at(name: str, read: Callable[[Path], object]) -> Callable[[Path], Callable[[bytes], object]]:
+    """A `prepare` for a reader of one file of this name."""
+
+    def prepare(folder: Path) -> Callable[[bytes], object]:
+        path = folder / name
+
+        def run(content: bytes) -> object:
+            path.write_bytes(content)
+            return read(path)
+
+        return run
+
+    return prepare

@@ -1,0 +1,54 @@
+"""Profiles, gates and recorded traffic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from compiler import profile, traffic
+from compiler.compare import gates
+from compiler.validation import problems
+from tests.fuzz.mutate import line_files, toml_files
+from tests.fuzz.reader import Reader, at
+
+PROFILES = Path(__file__).parents[2] / "profiles"
+GATES = b"""
+[latency]
+max_increase = 0.05
+enforce = true
+[quality]
+max_drop = 0.01
+metrics = { accuracy = 0.02, f1 = 0.5 }
+[fusions]
+lost = 1
+"""
+TRAFFIC = b'37\n{"tokens": 37}\n{"batch": 4, "tokens": 120}\n12\n'
+
+
+def _profile(path: Path) -> object:
+    found = problems(path)
+    assert all(len(each.text) < 1_000_000 for each in found)
+    return profile.load(path)
+
+
+def _traffic(path: Path) -> object:
+    shapes = profile.load("nvidia-l4").encoder.shapes
+    return traffic.fit(traffic.read(path), shapes, "encoder", 512)
+
+
+READERS = (
+    Reader(
+        "profile",
+        frozenset({3}),
+        toml_files(*((PROFILES / f"{name}.toml").read_bytes() for name in ("cpu-x86-avx2", "nvidia-l4"))),
+        at("profile.toml", _profile),
+    ),
+    Reader("gates", frozenset({3}), toml_files(GATES), at("gates.toml", gates.load)),
+    Reader("traffic", frozenset({2}), line_files(TRAFFIC), at("traffic.jsonl", _traffic)),
+)
+
+
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
+def test_broken_files_are_refused(reader: Reader) -> None:
+    reader.check()
