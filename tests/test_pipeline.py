@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
+import numpy as np
+import onnx_ir as ir
 import pytest
 
 import compiler
 from compiler import pipeline, records
+from compiler import profile as profiles
 from compiler.bundle import CERTIFICATE, verify
 from compiler.errors import BudgetError, CheckpointError, UsageError
+from compiler.profile import find
 from compiler.records import Certificate, Exported, Optimized
 
 PROFILE = "cpu-x86-avx2"
@@ -54,6 +59,34 @@ def test_another_precision_keeps_the_trace(tiny_decoder: Path, tmp_path: Path) -
     seen = Seen()
     build(tiny_decoder, tmp_path / "two", seen, precision="int8-weights")
     assert seen.cached() == {"export"}
+
+
+def test_the_machines_that_a_profile_is_for_decide_the_bits_of_weights(tiny_encoder: Path, tmp_path: Path) -> None:
+    """Two profiles of one name: what is in the cache for the one is not taken for the other."""
+    exported = pipeline.export(str(tiny_encoder), out=tmp_path / "exported")
+    text = find(PROFILE).read_text()
+    largest = []
+    for features in ('"avx2", "fma"', '"avx2", "fma", "avx_vnni"'):
+        path = tmp_path / "mine.toml"
+        path.write_text(text.replace('"avx2", "fma"', features))
+        lowered = pipeline.optimize(exported, profile=str(path), precision="int8-dynamic", out=tmp_path / "lowered")
+        weights = [value.const_value for value in ir.load(lowered / "model.onnx").graph.initializers.values()]
+        codes = [weight.numpy() for weight in weights if weight is not None and weight.dtype == ir.DataType.INT8]
+        largest.append({int(np.abs(array).max()) for array in codes})
+    assert largest == [{63}, {127}]
+
+
+def test_a_check_is_taken_from_the_cache_for_the_same_kind_of_processor_only(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(tiny_encoder, tmp_path / "one", Seen(), precision="float32")
+    here = profiles.detect()
+    for features, cached in ((here.features, True), (("sve2",), False)):
+        other = msgspec.structs.replace(here, cpu="another", features=features)
+        monkeypatch.setattr(profiles, "detect", lambda other=other: other)
+        seen = Seen()
+        build(tiny_encoder, tmp_path / "two", seen, precision="float32")
+        assert ("check" in seen.cached()) == cached
 
 
 def test_answers_outside_the_budget_are_written_and_raised(tiny_encoder: Path, tmp_path: Path) -> None:
