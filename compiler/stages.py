@@ -76,7 +76,7 @@ def run_checkpoint(
 
 def run_export(checkpoint: Checkpoint, progress: Progress) -> tuple[Path, Exported]:
     packages = ("torch", "transformers", "peft", "onnx", "onnx-ir", "onnxscript")
-    code = ("export", "checkpoint", "records", "tasks.py")
+    code = ("export", "checkpoint", "records", "tasks.py", "generation.py", "reading.py")
     apart = [(each.name, each.source.digest) for each in checkpoint.adapters]
     name = key(checkpoint.source.digest, checkpoint.task, apart, code=code, packages=packages)
 
@@ -218,7 +218,17 @@ def run_check(
     if folder.parent != cache_folder() / "build":
         started(False)
         return make(folder)
-    code = ("check", "checkpoint", "corpus.py", "runtime", "engines", "statistics.py", "profile", "records")
+    code = (
+        "check",
+        "checkpoint",
+        "corpus.py",
+        "runtime",
+        "generation.py",
+        "engines",
+        "statistics.py",
+        "profile",
+        "records",
+    )
     name = key(folder.name, budget, answers, processor(profile.detect()), code=code, packages=("torch", "transformers"))
     return stage(cache_folder() / "check" / name, CHECKED, Checked, make, started)
 
@@ -239,7 +249,7 @@ def run_measure(folder: Path, reference: Path, progress: Progress) -> Measured |
         return measure(folder, reference, progress=report(progress, "measure"))
 
     machine = profile.detect()
-    code = ("measure", "checkpoint", "runtime", "engines")
+    code = ("measure", "checkpoint", "runtime", "generation.py", "engines")
     name = key(folder.name, machine, answers, code=code, packages=("torch", "transformers"))
     started = _started(progress, "measure", "engine and PyTorch, one process each")
     return stage(cache_folder() / "measure" / name, MEASURED, Measured, make, started)

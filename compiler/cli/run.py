@@ -119,7 +119,7 @@ def _generate(model: Model, prompt: Any, settings: dict[str, Any], as_json: bool
     if as_json:
         emit({"prompt": prompt, "text": model.generate(prompt, **settings)})
         return
-    if settings.get("beams", 1) > 1 or model.manifest.kind == "encoder-decoder":  # whose checkpoint may ask for beams
+    if model.searches(**settings):
         click.echo(model.generate(prompt, **settings))
         return
     for piece in model.generate(prompt, stream=True, **settings):

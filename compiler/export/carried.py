@@ -1,4 +1,4 @@
-"""What a bundle has from its checkpoint beside the graph: configuration, tokenizer, chat templates."""
+"""What a bundle has of its checkpoint beside the graph: configuration, tokenizer, chat templates, settings."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from typing import Any
 
 from compiler.checkpoint import Checkpoint, load_tokenizer
 from compiler.errors import CheckpointError
+from compiler.generation import FOLLOWED, IDLE, REFUSED, read, require_tokens
 from compiler.reading import read_json
+from compiler.tasks import TASKS
 
-CARRIED = ("config.json", "generation_config.json", "special_tokens_map.json")
+GENERATION = "generation_config.json"
+CARRIED = ("config.json", "special_tokens_map.json")
 
 
 def carry(checkpoint: Checkpoint, model: Any, out: Path) -> int:
     """Write configuration, tokenizer and chat templates into `out`; gives the vocabulary's size.
 
     Raises:
-        CheckpointError: the tokenizer cannot be loaded, or does not fit the model.
+        CheckpointError: the tokenizer cannot be loaded or does not fit the model, or a setting of generation that would
+            change answers is not supported.
     """
     tokenizer = load_tokenizer(checkpoint.folder)
     if not getattr(tokenizer, "is_fast", False):
@@ -36,13 +40,22 @@ def carry(checkpoint: Checkpoint, model: Any, out: Path) -> int:
             expected="a row for every token",
             action="use the tokenizer that the model was trained with",
         )
+    if TASKS[checkpoint.task].kind != "encoder":
+        settings = declared(checkpoint, model)
+        require_tokens(
+            read(settings, CheckpointError, checkpoint.location),
+            rows_of_logits(model, rows),
+            CheckpointError,
+            checkpoint.location,
+        )
+        (out / GENERATION).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     # Several chat templates stay in one file, as a list: names of theirs become no paths.
     tokenizer.save_pretrained(out, save_jinja_files=not isinstance(tokenizer.chat_template, dict))
     model.config.save_pretrained(out)
     for name in CARRIED:
         if (checkpoint.folder / name).exists() and not (out / name).exists():
             shutil.copyfile(checkpoint.folder / name, out / name)
-    kept = {*CARRIED, "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
+    kept = {*CARRIED, GENERATION, "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
     for path in out.iterdir():
         if path.name not in kept:
             path.unlink()
@@ -54,3 +67,22 @@ def carry(checkpoint: Checkpoint, model: Any, out: Path) -> int:
         json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
     return int(number) + 1
+
+
+def declared(checkpoint: Checkpoint, model: Any) -> dict[str, Any]:
+    """The settings of generation that transformers would use: generation_config.json's, or else config.json's own.
+
+    Raises:
+        CheckpointError: generation_config.json cannot be read (transformers would go on with config.json).
+    """
+    if (path := checkpoint.folder / GENERATION).exists():
+        read_json(path, dict[str, Any], CheckpointError)
+    settings = model.generation_config.to_dict() if model.can_generate() else {}
+    known = FOLLOWED | REFUSED.keys() | IDLE
+    return {name: settings[name] for name in sorted(known & settings.keys()) if settings[name] is not None}
+
+
+def rows_of_logits(model: Any, rows: int) -> int:
+    """The number of tokens that have a logit; seldom another one than the embedding's `rows`."""
+    head = model.get_output_embeddings()
+    return int(head.weight.shape[0]) if getattr(head, "weight", None) is not None else rows

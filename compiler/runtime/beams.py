@@ -48,6 +48,7 @@ class Search:
     beams: Beams
     rules: Rules
     stopped: Callable[[list[int]], bool] | None = None  # whether an answer of these tokens is over
+    source: Sequence[int] | None = None  # the tokens that are answered, where they are not the prompt
     running: list[Hypothesis] = field(default_factory=lambda: [Hypothesis([], [], 0.0)])
     complete: list[Hypothesis] = field(default_factory=list)
     over: bool = False
@@ -65,12 +66,13 @@ class Search:
         Raises:
             EngineError: the model computed NaN or infinity.
         """
-        require_numbers(logits.max(axis=-1))
+        if not self.rules.remove_invalid:
+            require_numbers(logits.max(axis=-1))
         raw = log_softmax(logits)
         new = len(self.running[0].tokens)
         scores = np.stack(
             [
-                self.rules(line, self.prompt + each.tokens, new, self.limit)
+                self.rules(line, self.prompt + each.tokens, new, self.limit, self.source)
                 for line, each in zip(raw, self.running, strict=True)
             ]
         )

@@ -9,10 +9,10 @@ from typing import Literal, Unpack, overload
 from compiler.engines import Decoding
 from compiler.errors import InputError
 from compiler.runtime.chat import Shown
-from compiler.runtime.generation import Answer
+from compiler.runtime.generation import Answer, limit
 from compiler.runtime.generation import Generator as Writer
 from compiler.runtime.options import Arguments
-from compiler.runtime.starts import rendered, require_room
+from compiler.runtime.starts import Start, rendered, require_room
 from compiler.runtime.text import Text
 
 Open = Callable[[int], Decoding]
@@ -75,14 +75,15 @@ class Conversation:
                 "what a template is shown holds for a whole conversation", action="give it to conversation()"
             )
         if options.beams.count > 1 or options.details:
-            raise InputError("a conversation gives text as it is chosen", expected="no beams and no details")
+            raise InputError(
+                "a conversation gives text as it is chosen", expected="no beams and no details", action="give beams=1"
+            )
         if not isinstance(message, str):
             raise InputError("a message is a text", found=type(message).__name__, expected="str")
         messages = [*self.messages, {"role": "user", "content": message}]
         tokens = self._tokens(messages)
         require_room(len(tokens), self._context)
-        limit = min(options.max_new_tokens, self._context - len(tokens))
-        answer = Answer(tokens, limit, options, 0, self._text)
+        answer = Answer(Start(tokens, []), limit(len(tokens), self._context, options), options, 0, self._text)
         self._answering = self._pieces(messages, tokens, answer)
         return self._answering if stream else "".join(self._answering)
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, cast
 import numpy as np
 
 from compiler.engines import Decoding, Session
-from compiler.errors import InputError
+from compiler.errors import ContextError, InputError
 from compiler.records import Manifest
 from compiler.runtime.batching import batches
 from compiler.runtime.beams import Search, search
@@ -45,9 +45,9 @@ class Generated(NamedTuple):
 
 
 class Answer:
-    """One answer as it grows, of at most `limit` tokens after `prompt`."""
+    """One answer as it grows, of at most `limit` tokens after its start."""
 
-    def __init__(self, prompt: Sequence[int], limit: int, options: Options, row: int, text: Text) -> None:
+    def __init__(self, start: Start, limit: int, options: Options, row: int, text: Text) -> None:
         self.limit = limit
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
@@ -55,16 +55,17 @@ class Answer:
         self.finish: Literal["end", "stop", "length", "cancelled"] | None = None
         self._text = text
         self._options = options
-        self._history = list(prompt)
+        self._history = list(start.prompt)
+        self._source = start.source or None
         self._sampler = Sampler(options.sampling, row)
-        self._pieces = Pieces(text.tokenizer, prompt, options.stops)
+        self._pieces = Pieces(text.tokenizer, start.prompt, options.stops)
 
     def choose(self, logits: np.ndarray) -> int:
         """A token for logits (vocabulary,) float32."""
         rules = self._options.rules
         scores = logits
         if rules.active:
-            scores = rules(logits, self._history, len(self.tokens), self.limit)
+            scores = rules(logits, self._history, len(self.tokens), self.limit, self._source)
         token = self._sampler(scores)
         if self._options.details:
             shifted = logits - logits.max()
@@ -77,7 +78,7 @@ class Answer:
         """Take the token; gives the text that is certain now. `finish` says whether the answer is over."""
         self.tokens.append(token)
         self._history.append(token)
-        ended = token in self._text.ends
+        ended = token in self._options.rules.ends
         piece = "" if ended else self._pieces.add(token)
         if ended:
             self.finish = "end"
@@ -100,7 +101,7 @@ class Generator:
 
     def options(self, arguments: Mapping[str, Any]) -> Options:
         """Raises InputError for an argument that does not fit."""
-        return resolve(arguments, self._text.generation, self._text.ends, defaults=self._starts.declared)
+        return resolve(arguments, self._text.declared, self._text.ends)
 
     def __call__(
         self, session: Session, prompt: Prompt | Prompts, options: Options, *, stream: bool
@@ -111,7 +112,9 @@ class Generator:
             raise InputError("only a single prompt can be streamed", found="a list of prompts", expected="one prompt")
         if stream and (options.details or options.beams.count > 1):
             raise InputError(
-                "only text is streamed, as it is chosen", expected="no details and no beams", action="leave out stream"
+                "only text is streamed, as it is chosen",
+                expected="no details and no beams",
+                action="leave out stream, or give beams=1",
             )
         prompts = cast("list[Prompt]", [prompt] if single else prompt)
         starts = [self._starts.read(each, options.shown) for each in prompts]
@@ -139,10 +142,10 @@ class Generator:
         return (piece for _, piece in _grown(rows, [answer]))
 
     def _limit(self, start: Start, options: Options) -> int:
-        return min(options.max_new_tokens, self._context - len(start.prompt))
+        return limit(len(start.prompt), self._context, options)
 
     def _answer(self, start: Start, options: Options, row: int) -> Answer:
-        return Answer(start.prompt, self._limit(start, options), options, row, self._text)
+        return Answer(start, self._limit(start, options), options, row, self._text)
 
     def _open(self, session: Session, starts: Sequence[Start], limits: Sequence[int]) -> Decoding:
         capacity = max(len(start.prompt) + limit for start, limit in zip(starts, limits, strict=True))
@@ -179,14 +182,21 @@ class Generator:
         chosen = [starts[row] for row in rows]
         limits = [self._limit(start, options) for start in chosen]
         searches = [
-            Search(start.prompt, limit, options.beams, options.rules, self._stopped(start.prompt, options.stops))
+            Search(
+                start.prompt,
+                limit,
+                options.beams,
+                options.rules,
+                self._stopped(start.prompt, options.stops),
+                source=start.source or None,
+            )
             for start, limit in zip(chosen, limits, strict=True)
         ]
         search(self._open(session, chosen, limits), searches, self._text.pad, lambda: options.cancelled)
         found = []
         for each in searches:
             best = each.best()
-            ended = bool(best.tokens) and best.tokens[-1] in self._text.ends
+            ended = bool(best.tokens) and best.tokens[-1] in options.rules.ends
             pieces = Pieces(self._text.tokenizer, each.prompt, options.stops)
             text = ""
             for token in best.tokens[: len(best.tokens) - ended]:
@@ -216,6 +226,22 @@ class Generator:
 
 
 _EMPTY = Generated("", (), np.zeros(0, np.float32), 0.0, "length")
+
+
+def limit(prompt: int, context: int, options: Options) -> int:
+    """Tokens that an answer to a prompt of so many may have.
+
+    Raises:
+        ContextError: the checkpoint's settings leave none.
+    """
+    if options.max_length is not None and prompt >= options.max_length:
+        raise ContextError(
+            "the prompt leaves no room for an answer in the length that the checkpoint declares",
+            found=f"{prompt} tokens",
+            expected=f"fewer than {options.max_length} (max_length)",
+            action="give max_new_tokens",
+        )
+    return min(options.max_new_tokens, context - prompt, (options.max_length or context) - prompt)
 
 
 def _grown(rows: Rows, answers: Sequence[Answer]) -> Iterator[tuple[int, str]]:

@@ -158,6 +158,14 @@ class Model(Understanding, PipelineModel):
         options = self._generator.options(arguments)
         return self._generator(session, prompt, options, stream=stream)
 
+    def searches(self, **arguments: Unpack[Arguments]) -> bool:
+        """Whether `generate` with these arguments is a beam search, which cannot be streamed.
+
+        Raises:
+            InputError: an argument has a wrong type or is out of range.
+        """
+        return self._generator.options(arguments).beams.count > 1
+
     def conversation(
         self,
         *,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
 from compiler.errors import InputError, did_you_mean
+from compiler.generation import MOST_BEAMS, MOST_EXPONENT, MOST_PENALTY, Settings, ids
 from compiler.runtime.beams import Beams
 from compiler.runtime.chat import Shown
 from compiler.runtime.inputs import shown
@@ -16,20 +18,18 @@ from compiler.runtime.rules import Rules
 from compiler.runtime.sampling import Sampling
 
 MAX_NEW_TOKENS = 256
-MOST_BEAMS = 256
-MOST_EXPONENT = 32  # of lengths, so that no power of one overflows
-MOST_PENALTY = 10**6
+MOST_TOKENS = 2**31  # no vocabulary is larger
 
 EarlyStopping = bool | Literal["never"]
 Details = bool | Literal["logits"]
 
 
 class Arguments(TypedDict, total=False):
-    """Keyword arguments of `generate`; None leaves the choice to the checkpoint (encoder-decoders), or is the default.
+    """Keyword arguments of `generate`; None leaves the choice to the checkpoint, or else is the default in brackets.
 
     Attributes:
         max_new_tokens: at most so many tokens (256); an answer also ends where the model's context does.
-        temperature: 0 takes the likeliest token, otherwise tokens are drawn.
+        temperature: 0 takes the likeliest token (0, whatever the checkpoint declares), otherwise tokens are drawn.
         top_p: draw from the likeliest tokens that together have this probability (1).
         top_k: draw from so many likeliest tokens; 0 is all.
         min_p: draw from tokens that have at least this share of the likeliest one's probability (0).
@@ -50,10 +50,10 @@ class Arguments(TypedDict, total=False):
     """
 
     max_new_tokens: int | None
-    temperature: float
-    top_p: float
-    top_k: int
-    min_p: float
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    min_p: float | None
     seed: int | None
     repetition_penalty: float | None
     no_repeat_ngram_size: int | None
@@ -71,9 +71,15 @@ class Arguments(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Options:
-    """Checked and complete."""
+    """Checked and complete.
+
+    `max_length` bounds prompt and answer together, where the checkpoint does so and the caller says nothing.
+    `deadline` is a time of `time.monotonic()`.
+    """
 
     max_new_tokens: int
+    max_length: int | None
+    deadline: float
     sampling: Sampling
     beams: Beams
     rules: Rules
@@ -84,19 +90,16 @@ class Options:
 
     @property
     def cancelled(self) -> bool:
-        return self.cancel is not None and self.cancel.is_set()
+        return (self.cancel is not None and self.cancel.is_set()) or time.monotonic() > self.deadline
 
 
-def resolve(
-    arguments: Mapping[str, Any], declared: Mapping[str, Any], ends: frozenset[int], *, defaults: bool
-) -> Options:
-    """Complete the caller's arguments.
+def resolve(arguments: Mapping[str, Any], declared: Settings, ends: frozenset[int]) -> Options:
+    """Complete the caller's arguments by what the checkpoint declares.
 
     Args:
         arguments: see `Arguments`, and `details`; `adapter` is not looked at.
-        declared: generation_config.json. What it says about single tokens always holds.
+        declared: the checkpoint's settings.
         ends: tokens that end an answer.
-        defaults: take missing arguments from it too.
 
     Raises:
         InputError: an argument is unknown, of a wrong type or out of range.
@@ -106,39 +109,45 @@ def resolve(
         if name not in known:
             raise InputError(f'generate() has no argument "{name}"', action=did_you_mean(name, known))
 
-    def choose(name: str, key: str, otherwise: Any) -> Any:
-        given = arguments.get(name)
-        if given is None and defaults:
-            given = declared.get(key)
-        return otherwise if given is None else given
+    def choose(name: str, otherwise: Any, key: str = "") -> Any:
+        for found in (arguments.get(name), getattr(declared, key or name, None)):
+            if found is not None:
+                return found
+        return otherwise
 
-    drawn = {name: arguments[name] for name in ("temperature", "top_p", "top_k", "min_p", "seed") if name in arguments}
-    longest = declared.get("max_length")
-    room = declared.get("max_new_tokens") or (longest - 1 if isinstance(longest, int) and longest > 1 else None)
+    whole = declared.max_length if declared.max_new_tokens is None and arguments.get("max_new_tokens") is None else None
     options = Options(
-        max_new_tokens=_count(arguments, "max_new_tokens", room if defaults and room else MAX_NEW_TOKENS, least=1),
-        sampling=Sampling(**drawn),
+        max_new_tokens=_whole("max_new_tokens", choose("max_new_tokens", whole or MAX_NEW_TOKENS), least=1),
+        max_length=whole,
+        deadline=math.inf if declared.max_time is None else time.monotonic() + declared.max_time,
+        sampling=_sampling(arguments, declared),
         beams=Beams(
-            count=_whole("beams", choose("beams", "num_beams", 1), least=1, most=MOST_BEAMS),
-            length_penalty=_number("length_penalty", choose("length_penalty", "length_penalty", 1.0), MOST_EXPONENT),
-            early_stopping=choose("early_stopping", "early_stopping", False),
+            count=_whole("beams", choose("beams", 1, "num_beams"), least=1, most=MOST_BEAMS),
+            length_penalty=_number("length_penalty", choose("length_penalty", 1.0), MOST_EXPONENT),
+            early_stopping=choose("early_stopping", False),
         ),
         rules=Rules(
-            repetition_penalty=_positive("repetition_penalty", choose("repetition_penalty", "repetition_penalty", 1.0)),
-            no_repeat_ngram_size=_whole(
-                "no_repeat_ngram_size", choose("no_repeat_ngram_size", "no_repeat_ngram_size", 0), least=0
+            sequence_bias=tuple((each.tokens, each.bias) for each in declared.sequence_bias or ()),
+            encoder_repetition_penalty=choose("encoder_repetition_penalty", 1.0),
+            repetition_penalty=_positive("repetition_penalty", choose("repetition_penalty", 1.0)),
+            no_repeat_ngram_size=_whole("no_repeat_ngram_size", choose("no_repeat_ngram_size", 0), least=0),
+            encoder_no_repeat_ngram_size=choose("encoder_no_repeat_ngram_size", 0),
+            bad_words=tuple(
+                word for word in declared.bad_words_ids or () if word and not (len(word) == 1 and word[0] in ends)
             ),
-            min_new_tokens=_whole("min_new_tokens", choose("min_new_tokens", "min_new_tokens", 0), least=0),
-            min_length=_whole("min_length", declared.get("min_length") or 0, least=0),
-            bad_words=_words(declared.get("bad_words_ids"), ends),
-            first=next(iter(_tokens(declared.get("forced_bos_token_id"))), None),
-            last=_tokens(declared.get("forced_eos_token_id")),
-            suppressed=_tokens(declared.get("suppress_tokens")),
-            suppressed_first=_tokens(declared.get("begin_suppress_tokens")),
-            renormalize=declared.get("renormalize_logits") is True,
-            ends=tuple(sorted(ends)),
+            # A number of new tokens takes the place of one of the whole text.
+            min_length=(declared.min_length or 0) if choose("min_new_tokens", None) is None else 0,
+            min_new_tokens=_whole("min_new_tokens", choose("min_new_tokens", 0), least=0),
+            first=declared.forced_bos_token_id,
+            last=ids(declared.forced_eos_token_id),
+            remove_invalid=declared.remove_invalid_values is True,
+            decay=_decay(declared),
+            suppressed=_real(declared.suppress_tokens),
+            suppressed_first=_real(declared.begin_suppress_tokens),
+            renormalize=declared.renormalize_logits is True,
+            ends=tuple(sorted(_real(tuple(ends)))),
         ),
-        stops=_stops(arguments.get("stop")),
+        stops=_stops(choose("stop", None, "stop_strings")),
         cancel=arguments.get("cancel"),
         details=arguments.get("details", False),
         shown=Shown(**{name: arguments[name] for name in Shown._fields if name in arguments}),
@@ -147,7 +156,7 @@ def resolve(
         raise InputError(
             "beams and temperature exclude each other",
             found=f"beams={options.beams.count}, temperature={options.sampling.temperature}",
-            action="leave one of them out",
+            action="give beams=1 to draw" if arguments.get("beams") is None else "leave one of them out",
         )
     if not isinstance(options.beams.early_stopping, bool) and options.beams.early_stopping != "never":
         raise InputError("early_stopping", found=repr(options.beams.early_stopping), expected='True, False or "never"')
@@ -158,9 +167,24 @@ def resolve(
     return options
 
 
-def _count(arguments: Mapping[str, Any], name: str, otherwise: int, *, least: int) -> int:
-    given = arguments.get(name)
-    return otherwise if given is None else _whole(name, given, least=least)
+def _sampling(arguments: Mapping[str, Any], declared: Settings) -> Sampling:
+    """How to draw, if the caller asks for it."""
+    names = [name for name in Sampling.__dataclass_fields__ if name not in ("temperature", "seed")]
+    drawn = {name: arguments[name] for name in ("temperature", *names, "seed") if arguments.get(name) is not None}
+    if drawn.get("temperature", 0) != 0:
+        given = {name: value for name in names if (value := getattr(declared, name)) is not None}
+        drawn = given | drawn
+    return Sampling(**drawn)
+
+
+def _decay(declared: Settings) -> tuple[int, float] | None:
+    decay = declared.exponential_decay_length_penalty
+    return None if decay is None else (decay.start, decay.factor)
+
+
+def _real(tokens: tuple[int, ...] | None) -> tuple[int, ...]:
+    """Without those that no vocabulary has, which are never chosen anyway."""
+    return tuple(token for token in tokens or () if 0 <= token < MOST_TOKENS)
 
 
 def _whole(name: str, value: Any, *, least: int, most: float = math.inf) -> int:
@@ -180,21 +204,6 @@ def _positive(name: str, value: Any) -> float:
     if (number := _number(name, value, MOST_PENALTY)) <= 0:
         raise InputError(f"{name} is out of range", found=shown(value), expected="more than 0")
     return number
-
-
-def _tokens(value: Any) -> tuple[int, ...]:
-    match value:
-        case int(token):
-            return (token,)
-        case [*tokens]:
-            return tuple(token for token in tokens if isinstance(token, int))
-    return ()
-
-
-def _words(value: Any, ends: frozenset[int]) -> tuple[tuple[int, ...], ...]:
-    """Sequences of tokens, without those that are nothing but an end."""
-    words = (_tokens(word) for word in value if isinstance(word, list)) if isinstance(value, list) else ()
-    return tuple(word for word in words if word and not (len(word) == 1 and word[0] in ends))
 
 
 def _stops(stop: Any) -> tuple[str, ...]:

@@ -7,65 +7,44 @@ from typing import Any
 
 import numpy as np
 
-from compiler.errors import ContextError, InputError, UsageError
+from compiler.errors import ContextError, InputError, UsageError, did_you_mean
+from compiler.generation import FOLLOWED, IDLE, REFUSED, Settings, read
 
-RENAMED = {"num_beams": "beams"}
-SAME = ("max_new_tokens", "min_new_tokens", "repetition_penalty", "no_repeat_ngram_size", "length_penalty")
-DRAWING = {"temperature": 1.0, "top_k": 50, "top_p": 1.0, "min_p": 0.0}  # transformers' defaults
-
-# They hold anyway: the bundle reads what generation_config.json says about single tokens by itself.
-HELD = {
-    "_from_model_config",
-    "bos_token_id",
-    "decoder_start_token_id",
-    "eos_token_id",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-    "min_length",
-    "pad_token_id",
-    "suppress_tokens",
-    "begin_suppress_tokens",
-    "bad_words_ids",
-    "renormalize_logits",
-    "tokenizer",
-    "transformers_version",
-    "use_cache",
-    "cache_implementation",
-}
-NEUTRAL: dict[str, Any] = {"num_return_sequences": 1, "early_stopping": False, "typical_p": 1.0, "max_length": 20}
+DRAWING = {"temperature": 1.0, "top_k": 50}  # transformers' defaults, where they leave something out
+ONLY = {"num_return_sequences": 1}  # a setting that changes no answer, but how many there are
 
 
-def arguments(settings: Mapping[str, Any], prompt: int) -> dict[str, Any]:
-    """Arguments of `Model.generate` for transformers' settings and a prompt of so many tokens.
+def asked(given: Mapping[str, Any], prompt: int) -> tuple[dict[str, Any], Settings]:
+    """Arguments of `Model.generate` for transformers' settings and a prompt of so many tokens, and the settings.
 
     Raises:
-        UsageError: a setting that `Model.generate` has not.
+        UsageError: a setting that is unknown, malformed or not supported, or asks for more than tokens.
         ContextError: `max_length` leaves no room after the prompt.
     """
-    left = {name: value for name, value in settings.items() if value is not None and value is not False}
-    made: dict[str, Any] = {"details": True}
-    longest = left.pop("max_length", None)
-    if longest and "max_new_tokens" not in left:
-        if longest <= prompt:
-            raise ContextError(
-                "max_length leaves no room after the prompt", found=f"{prompt} tokens", expected=f"less than {longest}"
+    left = {name: value for name, value in given.items() if value is not None and name != "tokenizer"}
+    for name, value in left.items():
+        extra = name.startswith(("output_", "return_")) and value
+        if name not in FOLLOWED | IDLE | REFUSED.keys() or extra or value != ONLY.get(name, value):
+            raise UsageError(
+                f"this bundle does not know the setting {name}",
+                found=repr(value)[:80],
+                action=did_you_mean(name, FOLLOWED) or "leave it out, or use generate() with a text",
             )
-        made["max_new_tokens"] = longest - prompt
-    drawing = left.pop("do_sample", False)
-    for name, default in DRAWING.items():
-        value = left.pop(name, default)
-        if drawing:
-            made[name] = value
-    made |= {name: left.pop(name) for name in (*SAME, "early_stopping") if name in left}
-    made |= {ours: left.pop(theirs) for theirs, ours in RENAMED.items() if theirs in left}
-    foreign = [name for name, value in left.items() if name not in HELD and value != NEUTRAL.get(name)]
-    if foreign:
-        raise UsageError(
-            f"this bundle does not know the setting {foreign[0]}",
-            expected=", ".join([*SAME, *DRAWING, *RENAMED, "do_sample", "max_length", "early_stopping"]),
-            action="leave it out, or use generate() with a text",
-        )
-    return made
+    if isinstance(biases := left.get("sequence_bias"), Mapping):  # as Python code may have it
+        left["sequence_bias"] = [[list(tokens), bias] for tokens, bias in biases.items()]
+    settings = read(left, UsageError, "generate()")
+    made: dict[str, Any] = {"details": True, "temperature": 0}
+    if settings.do_sample:
+        made |= {name: left.get(name, default) for name, default in DRAWING.items()}
+    if settings.max_length and settings.max_new_tokens is None:
+        if settings.max_length <= prompt:
+            raise ContextError(
+                "max_length leaves no room after the prompt",
+                found=f"{prompt} tokens",
+                expected=f"less than {settings.max_length}",
+            )
+        made["max_new_tokens"] = settings.max_length - prompt
+    return made, settings
 
 
 def prompts(input_ids: np.ndarray, attention_mask: np.ndarray) -> list[list[int]]:

@@ -16,9 +16,11 @@ import numpy as np
 
 from compiler.engines import Session
 from compiler.errors import InputError, UsageError
+from compiler.generation import ids as tokens_of
 from compiler.records import Manifest
 from compiler.runtime.generation import Generator
-from compiler.runtime.pipeline_generation import arguments, continued, prompts
+from compiler.runtime.options import resolve
+from compiler.runtime.pipeline_generation import asked, continued, prompts
 from compiler.runtime.starts import Start
 from compiler.runtime.text import Text
 
@@ -98,7 +100,9 @@ class PipelineModel:
         for config in (given, self.generation_config):
             settings = (config.to_diff_dict() if config else {}) | settings
         generator, session = self._generator, self._with(settings.pop("adapter", None))
-        options = generator.options(arguments(settings, ids.shape[1]))
+        made, declared = asked(settings, ids.shape[1])
+        ends = self._text.ends if declared.eos_token_id is None else frozenset(tokens_of(declared.eos_token_id))
+        options = resolve(made, declared, ends)
         starts = [Start(prompt, []) for prompt in prompts(ids, mask)]
         answers = [answer.tokens for answer in generator.generated(session, starts, options)]
         fill = settings.get("pad_token_id")

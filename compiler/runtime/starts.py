@@ -6,13 +6,14 @@ is read by the encoder, whose keys and values stay the same for the whole genera
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from compiler.engines import Decoding, EncoderDecoderSession, Session
 from compiler.errors import ContextError, InputError, IntegrityError, UsageError
+from compiler.generation import ids
 from compiler.records import CacheShape, Manifest
 from compiler.runtime.chat import Message, Shown
 from compiler.runtime.decoding import padded
@@ -33,9 +34,7 @@ class Start(NamedTuple):
 
 
 class Starts(Protocol):
-    """Attributes: `declared` says that missing settings come from the checkpoint."""
-
-    declared: bool
+    """How a bundle's generations begin."""
 
     def read(self, prompt: Prompt, shown: Shown | None = None) -> Start:
         """Raises InputError, ContextError or UsageError for a prompt that the model cannot take."""
@@ -58,8 +57,6 @@ def starts_of(manifest: Manifest, text: Text) -> Starts:
 
 class DecoderStarts:
     """The prompt itself."""
-
-    declared = False
 
     def __init__(self, manifest: Manifest, cache: CacheShape, text: Text) -> None:
         self._context, self._cache, self._text = manifest.context_length, cache, text
@@ -84,17 +81,17 @@ class DecoderStarts:
 class EncoderStarts:
     """The start token, with the prompt in the encoder."""
 
-    declared = True
-
     def __init__(self, manifest: Manifest, cache: CacheShape, text: Text) -> None:
         self._context, self._cache, self._text = manifest.context_length, cache, text
-        declared = (text.generation, text.config, {"decoder_start_token_id": text.bos})
-        start = next((found for each in declared if (found := each.get("decoder_start_token_id")) is not None), None)
-        if not isinstance(start, int):
+        declared = (ids(text.declared.decoder_start_token_id), _start(text.config), ids(text.bos))
+        start = next((tokens for tokens in declared if tokens), ())
+        if len(start) != 1:
             raise IntegrityError(
-                "the bundle does not say which token its decoder starts with", expected="decoder_start_token_id"
+                "the bundle does not say which token its decoder starts with",
+                found=repr(start) if start else "",
+                expected="one decoder_start_token_id",
             )
-        self._start = start
+        (self._start,) = start
         self._crossed = [tensor.name for tensor in manifest.inputs if tensor.name.startswith("cross_key_values.")]
 
     def read(self, prompt: Prompt, shown: Shown | None = None) -> Start:
@@ -121,6 +118,11 @@ class EncoderStarts:
         crossed = session.encode({"input_ids": ids, "attention_mask": mask})
         kept = {name: crossed[name] for name in self._crossed}
         return session.decode(self._cache, len(starts), capacity, {**kept, "encoder_attention_mask": mask})
+
+
+def _start(config: Mapping[str, Any]) -> tuple[int, ...]:
+    token = config.get("decoder_start_token_id")
+    return (token,) if type(token) is int else ()
 
 
 def require_room(tokens: int, context: int) -> None:

@@ -12,11 +12,13 @@ import msgspec
 from tokenizers import Encoding, Tokenizer
 
 from compiler.errors import InputError, IntegrityError, UsageError
+from compiler.generation import Settings, read, require_tokens
 from compiler.reading import read_bytes, read_json
 from compiler.records import Manifest
 from compiler.runtime.chat import ChatTemplate
 
 TOKENIZER = "tokenizer.json"
+GENERATION = "generation_config.json"
 TEMPLATE = "chat_template.jinja"
 SPECIAL = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
@@ -33,7 +35,7 @@ class Text:
         pads: the model's configuration names a padding token.
         chat: the chat templates, or None.
         config: config.json.
-        generation: generation_config.json.
+        declared: the settings of generation, of a bundle that generates.
         settings: tokenizer_config.json.
         special: the special tokens that these settings name, by name ("mask": "[MASK]"), and "" where one is missing.
         limit: tokens after which an encoder's text is cut.
@@ -44,7 +46,12 @@ class Text:
         model, generation, settings = (
             _read(folder / f"{name}.json") for name in ("config", "generation_config", "tokenizer_config")
         )
-        self.config, self.settings, self.generation = model, settings, generation
+        self.config, self.settings = model, settings
+        self.declared = Settings()
+        if manifest.cache:
+            self.declared = read(generation, IntegrityError, str(folder / GENERATION))
+            if rows := _rows(manifest):
+                require_tokens(self.declared, rows, IntegrityError, str(folder / GENERATION))
         declared_length = manifest.pooling and manifest.pooling.max_length
         self.limit = min(manifest.context_length, declared_length or _length(settings) or manifest.context_length)
         if manifest.kind == "encoder":
@@ -59,7 +66,9 @@ class Text:
         # Only generation may have a padding token of its own; other graphs know that of config.json.
         filling = declared if manifest.cache else [_of_text(model), *declared[1:]]
         self.pad: int = max(0, next(iter(_ids(filling, "pad_token_id")), 0))
-        self.ends: frozenset[int] = frozenset(_ids(declared, "eos_token_id"))
+        # transformers asks nobody else for the ends; a bundle without that file is older than this rule.
+        ending = [generation] if manifest.cache and generation else declared
+        self.ends: frozenset[int] = frozenset(_ids(ending, "eos_token_id"))
         templates = _chat_templates(folder, settings)
         self.chat = ChatTemplate(templates, special) if templates else None
 
@@ -121,6 +130,12 @@ def _ids(declared: Sequence[dict[str, Any]], key: str) -> tuple[int, ...]:
                 raise IntegrityError(f'"{key}" names no token', found=repr(found)[:80], expected="a number, or a list")
             return tuple(tokens)
     return ()
+
+
+def _rows(manifest: Manifest) -> int:
+    """The number of tokens that have a logit, 0 where the bundle does not say."""
+    sizes = [tensor.shape[-1] for tensor in manifest.outputs if tensor.name == "logits"]
+    return sizes[0] if sizes and isinstance(sizes[0], int) else 0
 
 
 def _of_text(config: dict[str, Any]) -> dict[str, Any]:

@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
-from compiler.errors import InputError
+from compiler.errors import CheckpointError, ContextError, InputError
+from compiler.generation import read
 from compiler.runtime.beams import Beams
+from compiler.runtime.generation import limit
 from compiler.runtime.options import Options, resolve
 from compiler.runtime.rules import Rules
+from compiler.runtime.sampling import Sampling
 
 DECLARED = {
     "num_beams": 4,
@@ -27,13 +30,16 @@ DECLARED = {
 }
 
 
-def resolved(arguments: dict[str, Any], declared: dict[str, Any] = DECLARED, *, defaults: bool = True) -> Options:
-    return resolve(arguments, declared, frozenset({2, 4}), defaults=defaults)
+def resolved(arguments: dict[str, Any], declared: dict[str, Any] = DECLARED) -> Options:
+    return resolve(arguments, read(declared, CheckpointError, "x"), frozenset({2, 4}))
 
 
-def test_an_encoder_decoder_takes_what_the_checkpoint_declares() -> None:
+def test_what_the_checkpoint_declares_is_taken() -> None:
     found = resolved({})
-    assert found.max_new_tokens == 61  # the start token counts
+    assert (found.max_new_tokens, found.max_length) == (62, 62)
+    assert (limit(1, 100, found), limit(1, 40, found), limit(30, 100, found)) == (61, 39, 32)
+    with pytest.raises(ContextError, match=r"62 \(max_length\)"):
+        limit(62, 100, found)
     assert found.beams == Beams(4, 0.6, True)
     assert found.rules == Rules(
         repetition_penalty=1.5,
@@ -47,15 +53,51 @@ def test_an_encoder_decoder_takes_what_the_checkpoint_declares() -> None:
         renormalize=True,
         ends=(2, 4),
     )
-    assert resolved({}, DECLARED | {"max_new_tokens": 9}).max_new_tokens == 9
+    fewer = resolved({}, DECLARED | {"max_new_tokens": 9})
+    assert (fewer.max_new_tokens, fewer.max_length) == (9, None)
 
 
-def test_a_decoder_takes_only_what_is_about_single_tokens() -> None:
-    found = resolved({}, defaults=False)
-    assert (found.max_new_tokens, found.beams) == (256, Beams(1))
-    assert (found.rules.repetition_penalty, found.rules.no_repeat_ngram_size) == (1, 0)
-    assert found.rules.suppressed == (5, 6)
-    assert found.rules.min_length == 11
+def test_settings_of_drawing_wait_for_a_temperature() -> None:
+    drawing = {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "top_k": 20, "typical_p": 0.8, "eta_cutoff": 0.1}
+    assert resolved({}, drawing).sampling == Sampling()
+    found = resolved({"temperature": 0.5, "top_k": 5}, drawing).sampling
+    assert found == Sampling(0.5, 0.9, 5, typical_p=0.8, eta_cutoff=0.1)
+
+
+def test_a_number_of_new_tokens_takes_the_place_of_the_whole_texts() -> None:
+    assert resolved({"min_new_tokens": 0}).rules.min_length == 0
+    assert resolved({}, DECLARED | {"min_new_tokens": 3}).rules.min_length == 0
+
+
+def test_an_answer_has_a_time() -> None:
+    assert resolved({}, {"max_time": 0.0}).cancelled
+    assert not resolved({}, {"max_time": 60.0}).cancelled
+
+
+def test_the_rest_of_what_a_checkpoint_may_declare() -> None:
+    found = resolved(
+        {},
+        {
+            "stop_strings": ["a", "b"],
+            "sequence_bias": [[[7], 2.0], [[8, 9], -1.0]],
+            "exponential_decay_length_penalty": [5, 1.1],
+            "encoder_repetition_penalty": 1.5,
+            "encoder_no_repeat_ngram_size": 2,
+            "remove_invalid_values": True,
+            "suppress_tokens": [5, -1, 10**12],
+        },
+    )
+    assert found.stops == ("a", "b")
+    assert found.rules == Rules(
+        sequence_bias=(((7,), 2.0), ((8, 9), -1.0)),
+        decay=(5, 1.1),
+        encoder_repetition_penalty=1.5,
+        encoder_no_repeat_ngram_size=2,
+        remove_invalid=True,
+        suppressed=(5,),
+        ends=(2, 4),
+    )
+    assert resolved({"stop": "c"}, {"stop_strings": "a"}).stops == ("c",)
 
 
 def test_what_the_caller_says_comes_first() -> None:
@@ -65,7 +107,7 @@ def test_what_the_caller_says_comes_first() -> None:
 
 
 def test_a_checkpoint_without_settings_changes_nothing() -> None:
-    found = resolved({}, {}, defaults=True)
+    found = resolved({}, {})
     assert not found.rules.active
     assert (found.max_new_tokens, found.beams, found.stops, found.cancelled) == (256, Beams(1), (), False)
 
@@ -103,10 +145,3 @@ def test_a_checkpoint_without_settings_changes_nothing() -> None:
 def test_arguments_that_do_not_fit_are_named(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         resolved(arguments, {})
-
-
-def test_a_file_that_declares_nonsense_is_not_followed() -> None:
-    nonsense = {"bad_words_ids": [3, "x", [], ["y"]], "suppress_tokens": "all", "max_length": "long"}
-    found = resolved({}, nonsense)
-    assert not found.rules.active
-    assert found.max_new_tokens == 256

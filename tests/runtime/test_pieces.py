@@ -32,10 +32,53 @@ def test_a_character_of_several_tokens_comes_in_one_piece(tokenizer: Tokenizer) 
     assert pieces == list(text)
 
 
-def test_an_unfinished_character_is_never_shown(tokenizer: Tokenizer) -> None:
-    pieces = Pieces(tokenizer, [], [])
-    tokens = tokenizer.encode("a🙂").ids[:-1]
-    assert "".join([*map(pieces.add, tokens), pieces.end()]) == "a"
+@pytest.mark.parametrize("text", ["a🙂", "a 🙂", " 🙂", "🙂", "日本🙂"])
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_an_answer_that_ends_in_a_character_is_what_its_tokens_say(tokenizer: Tokenizer, text: str, cut: int) -> None:
+    pieces = Pieces(tokenizer, tokenizer.encode("Say:").ids, [])
+    tokens = tokenizer.encode(text).ids[:-cut]
+    grown = list(map(pieces.add, tokens))
+    assert "".join([*grown, pieces.end()]) == tokenizer.decode(tokens)
+    assert "\ufffd" not in "".join(grown)
+    assert pieces.end() == ""
+
+
+def test_a_letter_beside_half_a_character_is_not_lost() -> None:
+    """A token of a whole letter and the first byte of the next, as large vocabularies have."""
+    symbols = {symbol: index for index, symbol in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    made = Tokenizer(models.BPE(symbols | {"ĠÐ´Ð": 257}, []))
+    made.decoder = decoders.ByteLevel()
+    pieces = Pieces(made, [made.token_to_id("a")], [])
+    assert [pieces.add(257), pieces.end()] == ["", made.decode([257])]
+    assert made.decode([257]) == " д\ufffd"
+
+
+def test_bytes_that_stand_for_a_character_come_in_one_piece() -> None:
+    """Where a tokenizer falls back to bytes, a run of them that is incomplete hides the ones before it."""
+    vocabulary = {"▁a": 0, **{f"<0x{byte:02X}>": 1 + byte for byte in range(256)}}
+    made = Tokenizer(models.BPE(vocabulary, [], byte_fallback=True))
+    made.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    pieces = Pieces(made, [0], [])
+    tokens = [0, *(1 + byte for byte in "日本".encode())]
+    assert [piece for piece in [*map(pieces.add, tokens), pieces.end()] if piece] == [" a", "日", "本"]
+
+
+def test_a_stop_text_is_seen_before_half_a_character(tokenizer: Tokenizer) -> None:
+    pieces = Pieces(tokenizer, [], ["b"])
+    made = [pieces.add(token) for token in tokenizer.encode("ab").ids]
+    assert (made, pieces.stopped) == (["a", ""], True)
+
+
+def test_a_stop_text_may_be_a_special_token(tokenizer: Tokenizer) -> None:
+    from copy import deepcopy
+
+    special = deepcopy(tokenizer)
+    special.add_special_tokens(["<|end|>", "<|other|>"])
+    pieces = Pieces(special, [], ["<|end|>"])
+    made = [pieces.add(token) for token in special.encode("a<|other|>b<|end|>").ids]
+    assert ("".join(made), pieces.stopped, pieces.end()) == ("ab", True, "")
 
 
 @pytest.mark.parametrize(

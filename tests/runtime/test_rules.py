@@ -10,20 +10,28 @@ import pytest
 from compiler.runtime.rules import Rules, log_softmax
 
 VOCABULARY, ENDS = 40, (3, 5)
+SOURCE = [0, 1, 2, 2, 0, 1, 1, 30]
 
 
 @pytest.fixture(scope="module")
 def theirs() -> dict[str, Any]:
+    import torch
     from transformers.generation import logits_process as p
 
+    source = torch.tensor([SOURCE])
     return {
+        "sequence_bias": lambda value: p.SequenceBiasLogitsProcessor([[list(word), bias] for word, bias in value]),
+        "encoder_repetition_penalty": lambda value: p.EncoderRepetitionPenaltyLogitsProcessor(value, source),
         "repetition_penalty": p.RepetitionPenaltyLogitsProcessor,
         "no_repeat_ngram_size": p.NoRepeatNGramLogitsProcessor,
+        "encoder_no_repeat_ngram_size": lambda value: p.EncoderNoRepeatNGramLogitsProcessor(value, source),
         "bad_words": lambda value: p.NoBadWordsLogitsProcessor([list(word) for word in value]),
         "min_length": lambda value: p.MinLengthLogitsProcessor(value, list(ENDS)),
         "min_new_tokens": lambda value: p.MinNewTokensLengthLogitsProcessor(1, value, list(ENDS)),
         "first": p.ForcedBOSTokenLogitsProcessor,
         "last": lambda value: p.ForcedEOSTokenLogitsProcessor(12, list(value)),
+        "remove_invalid": lambda value: p.InfNanRemoveLogitsProcessor(),
+        "decay": lambda value: p.ExponentialDecayLengthPenalty(value, list(ENDS), 1),
         "suppressed": p.SuppressTokensLogitsProcessor,
         "suppressed_first": lambda value: p.SuppressTokensAtBeginLogitsProcessor(value, 1),
         "renormalize": lambda value: p.LogitNormalization(),
@@ -37,6 +45,14 @@ def theirs() -> dict[str, Any]:
         {"repetition_penalty": 0.6},
         *({"no_repeat_ngram_size": size} for size in (1, 2, 3)),
         {"bad_words": ((7,), (1, 2), (0, 1, 2), (2, 0), (1, 0), (0, 0))},
+        {"sequence_bias": (((7,), 3.0), ((7, 1), -2.5), ((0, 1), 4.0), ((2, 0, 1), 1.5), ((1,), 0.5))},
+        {"encoder_repetition_penalty": 1.7},
+        {"encoder_repetition_penalty": 0.3, "repetition_penalty": 1.2},
+        *({"encoder_no_repeat_ngram_size": size} for size in (1, 2, 3, 4)),
+        {"bad_words": ((7,),), "remove_invalid": True, "suppressed": (8,)},
+        {"decay": (3, 1.3)},
+        {"decay": (3, 0.7), "min_length": 7},
+        {"decay": (0, 2.0), "renormalize": True},
         {"min_length": 7},
         {"min_new_tokens": 6},
         {"first": 9},
@@ -61,7 +77,7 @@ def test_scores_are_those_of_transformers(theirs: dict[str, Any], settings: dict
         expected = torch.from_numpy(logits[None].copy())
         for name in order:
             expected = theirs[name](settings[name])(torch.tensor([tokens]), expected)
-        found = rules(logits, tokens, size - 1, 11)  # 1 token of prompt
+        found = rules(logits, tokens, size - 1, 11, SOURCE)  # 1 token of prompt
         np.testing.assert_allclose(found, expected[0].numpy(), rtol=1e-6, atol=1e-6)
         np.testing.assert_array_equal(logits, before)
 
@@ -86,3 +102,25 @@ def test_no_rule_is_not_active() -> None:
 def test_log_softmax() -> None:
     logits = np.random.default_rng(0).normal(0, 30, (3, 50)).astype(np.float32)
     np.testing.assert_allclose(np.exp(log_softmax(logits)).sum(axis=-1), 1, rtol=1e-5)
+
+
+def test_what_is_answered_is_the_prompt_where_nothing_else_is_said() -> None:
+    rules = Rules(encoder_no_repeat_ngram_size=1)
+    assert np.flatnonzero(np.isinf(rules(np.zeros(8, np.float32), [1, 6, 3], 1, 9))).tolist() == [1, 6]
+
+
+def test_a_rule_about_ends_needs_one_that_has_a_score() -> None:
+    rules = Rules(min_new_tokens=5, decay=(0, 2.0), suppressed=(9,), ends=(8, 2**30))
+    np.testing.assert_array_equal(rules(np.ones(8, np.float32), [1, 2], 1, 9), np.ones(8))
+
+
+def test_a_decay_without_measure_stays_a_number() -> None:
+    found = Rules(decay=(0, 1e300), ends=(3,))(np.ones(8, np.float32), [1, 2, 3], 2, 9)
+    assert np.isfinite(found).all()
+    assert found.argmax() == 3
+
+
+def test_numbers_that_are_none_can_be_removed() -> None:
+    scores = np.array([np.nan, np.inf, -np.inf, 1], np.float32)
+    largest = np.finfo(np.float32).max
+    assert Rules(remove_invalid=True)(scores, [1], 0, 9).tolist() == [0, largest, -largest, 1]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from compiler import pipeline
+from compiler.errors import IntegrityError
 from compiler.runtime import Model, UnverifiedWarning, load
 from tests import models
 
@@ -146,6 +147,12 @@ DECLARED: list[dict[str, Any]] = [
     {"forced_bos_token_id": 7, "begin_suppress_tokens": [*range(8, 40)]},
     {"forced_eos_token_id": 5, "min_length": 30},
     {"renormalize_logits": True, "suppress_tokens": [*range(8, 20)]},
+    {"repetition_penalty": 1.4, "no_repeat_ngram_size": 3},
+    {"encoder_repetition_penalty": 3.0},
+    {"encoder_no_repeat_ngram_size": 1, "remove_invalid_values": True},
+    {"sequence_bias": [[[i], 1.5] for i in range(6, 30)] + [[[i, 40], -9.0] for i in range(6, 54)]},
+    {"exponential_decay_length_penalty": [3, 1.4]},
+    {"min_new_tokens": 30, "min_length": 60, "eos_token_id": [2, *range(20, 40)]},
 ]
 
 
@@ -167,6 +174,38 @@ def test_what_the_checkpoint_declares_holds(both: Both, tmp_path: Path, declared
             if beams > 1:
                 assert found.score == pytest.approx(float(output.sequences_scores[0]), rel=1e-5)
     assert changed
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        {"max_new_tokens": 7},
+        {"max_length": 12},
+        {"num_beams": 3, "length_penalty": 2.0, "early_stopping": True, "max_new_tokens": 9},
+    ],
+    ids=str,
+)
+def test_what_nobody_asks_for_comes_from_the_checkpoint(both: Both, tmp_path: Path, declared: dict[str, Any]) -> None:
+    folder = copytree(both.ours.folder, tmp_path / "bundle")
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": 2} | declared))
+    with pytest.warns(UnverifiedWarning):
+        changing = load(folder, verify=False)
+    with changing as model:
+        for prompt in PROMPTS:
+            batch = both.tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)
+            output = both.theirs.generate(**batch, do_sample=False, **declared)
+            found = model.generate(prompt, details=True)
+            assert list(found.tokens) == output[0, batch["input_ids"].shape[1] :].tolist()
+
+
+def test_a_setting_that_is_not_supported_opens_no_generation(both: Both, tmp_path: Path) -> None:
+    folder = copytree(both.ours.folder, tmp_path / "bundle")
+    for declared in ({"guidance_scale": 1.5}, {"forced_bos_token_id": models.VOCABULARY}, {"num_beams": "four"}):
+        (folder / "generation_config.json").write_text(json.dumps(declared))
+        with pytest.warns(UnverifiedWarning):
+            changed = load(folder, verify=False)
+        with changed as model, pytest.raises(IntegrityError, match=next(iter(declared))):
+            model.generate("gos")
 
 
 def test_beams_end_at_stop_texts(both: Both) -> None:
