@@ -44,6 +44,7 @@ def manifest_of(optimized: Optimized, built: Built) -> Manifest:
         files={},
         cache=optimized.cache,
         pooling=exported.pooling,
+        activation=exported.activation,
         encoder=optimized.encoder,
         token_rows=exported.token_rows,
         adapters=exported.adapters,

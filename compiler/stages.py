@@ -76,7 +76,7 @@ def run_checkpoint(
 
 def run_export(checkpoint: Checkpoint, progress: Progress) -> tuple[Path, Exported]:
     packages = ("torch", "transformers", "peft", "onnx", "onnx-ir", "onnxscript")
-    code = ("export", "checkpoint", "records", "tasks.py", "generation.py", "reading.py")
+    code = ("export", "checkpoint", "records", "tasks.py", "generation.py", "reading.py", "pooling.py")
     apart = [(each.name, each.source.digest) for each in checkpoint.adapters]
     name = key(checkpoint.source.digest, checkpoint.task, apart, code=code, packages=packages)
 
@@ -222,6 +222,7 @@ def run_check(
         "check",
         "checkpoint",
         "corpus.py",
+        "pooling.py",
         "runtime",
         "generation.py",
         "engines",

@@ -11,13 +11,13 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from compiler import bundle
-from compiler.records import CacheShape, EngineOptions, Kind, Manifest, Pooling, Source, Tensor
+from compiler.records import CacheShape, EngineOptions, Kind, Manifest, Normalize, Pooling, Source, Tensor
 
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>", "<user>", "<assistant>")
 WORDS = [f"{first}{second}" for first in "bdfgklmnprst" for second in ("an", "el", "ir", "os")]
 VOCABULARY = len(SPECIAL) + len(WORDS)
 HIDDEN, HEADS, KV_HEADS, HEAD_DIM, LAYERS, CONTEXT = 32, 2, 1, 16, 2, 64
-MEAN = Pooling(mode="mean", normalize=True)
+MEAN = Pooling(modes=("mean",), modules=(Normalize(),))
 CACHE = {"layers": LAYERS, "kv_heads": KV_HEADS, "head_dim": HEAD_DIM}
 CHAT_TEMPLATE = (
     "{% for message in messages %}"

@@ -17,15 +17,17 @@ from compiler.check.compare import IncomparableError, max_abs_error, require_com
 from compiler.check.examples import Examples
 from compiler.check.feeds import Feeds, Text
 from compiler.check.limits import Limits, shown
-from compiler.check.meanings import Meaning, answers, judge, judge_same, meaning
+from compiler.check.meanings import Meaning, Pool, answers, judge, judge_same, meaning
 from compiler.check.noise import exactly, noise
 from compiler.check.references import Compared, OpenReference, ReferenceModel
 from compiler.engines import Session
+from compiler.pooling import Vectors
 from compiler.profile import Budget
 from compiler.records import Finding, Manifest
 from compiler.tasks import TASKS
 
 Answers = list[np.ndarray]
+SAME = 1e-4  # of the largest number: two ways to compute one formula in float32, sums over a whole context included
 SINGLE = ("vectors", "values")  # kinds of answers that are not counted
 
 Sides = tuple[Answers, Answers]  # the engine's and the reference's
@@ -36,6 +38,7 @@ def compare_encoder(
 ) -> Compared:
     """All findings; the reference's noise is that of the short texts."""
     task, asked, kind = manifest.task, Examples(manifest, text), meaning(manifest, text.config)
+    pool = functools.partial(_pool, manifest, text)
     # The longest text comes first: some models stay with what the first text that they read made of them.
     feeds = [asked.longest(), asked.batch(0), *asked.alone()]
 
@@ -53,9 +56,10 @@ def compare_encoder(
         of_long = of_long.at_least(own)
 
         limits = Limits(manifest.precision, budget, own)
+        same = functools.partial(judge_same, kind, limits=limits, pool=pool)
 
         def judged(ours: Answers, theirs: Answers) -> list[Finding]:
-            return judge(kind, ours, theirs, limits, manifest.pooling)
+            return judge(kind, ours, theirs, limits, pool)
 
         def both(feed: Feeds, expected: Feeds | None = None) -> Sides:
             return _sides(task, feed, session.run(feed), reference.run(feed) if expected is None else expected)
@@ -67,9 +71,11 @@ def compare_encoder(
                 *_errors("output", _joined([first, alone]), limits),
                 *_errors("longest", long, Limits(manifest.precision, budget, of_long)),
                 *_judged(kind, asked, both, [long, first, alone], judged),
-                *_padding(kind, manifest, limits, first, alone),
-                _company(kind, session, manifest, limits, asked),
+                *_padding(same, limits, first, alone),
+                _company(same, session, task, asked),
             ]
+            if kind == "vectors":
+                findings.append(_pooling(pool, theirs, list(map(reference.vectors, outputs, feeds))))
         except IncomparableError as error:
             findings = [error.args[0]]
     return Compared(findings, own, feeds[0]["input_ids"].shape[-1])
@@ -103,24 +109,48 @@ def _judged(
         done, wanted = wanted, min(2 * wanted, asked.most)
 
 
-def _padding(kind: Meaning, manifest: Manifest, limits: Limits, padded: Sides, alone: Sides) -> list[Finding]:
+def _padding(same: Callable[..., Finding], limits: Limits, padded: Sides, alone: Sides) -> list[Finding]:
     """What padding changes in the engine's answers, less what it changes in PyTorch's."""
     (padded_ours, padded_theirs), (ours, theirs) = padded, alone
-    same = [one - (their - other) for one, their, other in zip(padded_ours, padded_theirs, theirs, strict=True)]
+    less = [one - (their - other) for one, their, other in zip(padded_ours, padded_theirs, theirs, strict=True)]
     return [
-        limits.by_noise("padding.max_abs_error", _error(same, ours), len(ours)),
-        judge_same(kind, same, ours, limits, manifest.pooling, name="padding"),
+        limits.by_noise("padding.max_abs_error", _error(less, ours), len(ours)),
+        same(less, ours, name="padding"),
     ]
 
 
-def _company(kind: Meaning, session: Session, manifest: Manifest, limits: Limits, asked: Examples) -> Finding:
+def _company(same: Callable[..., Finding], session: Session, task: str, asked: Examples) -> Finding:
     """What texts of rare tokens in the same batch, as long as they, change in the engine's answers to others."""
     alone, company = asked.company()
-    single = [answer for feed in alone for answer in answers(manifest.task, session.run(feed), feed)]
-    beside = [answers(manifest.task, session.run(feed), feed)[: len(single)] for feed in company]
-    found = [judge_same(kind, each, single, limits, manifest.pooling, name="company") for each in beside]
+    single = [answer for feed in alone for answer in answers(task, session.run(feed), feed)]
+    beside = [answers(task, session.run(feed), feed)[: len(single)] for feed in company]
+    found = [same(each, single, name="company") for each in beside]
     worst = (min if found[0].better == "higher" else max)(found, key=lambda finding: finding.value)
     return next((finding for finding in found if not finding.passed), worst)
+
+
+def _pool(manifest: Manifest, text: Text, texts: Sequence[np.ndarray]) -> np.ndarray:
+    """Token vectors (tokens, hidden) of each text to the vectors that the runtime makes of them, (texts, width)."""
+    make = Vectors(manifest.pooling, text.folder, texts[0].shape[-1])
+    return np.concatenate([make(states[None], np.ones((1, len(states)), bool)) for states in texts])
+
+
+def _pooling(pool: Pool, states: Answers, expected: list[np.ndarray]) -> Finding:
+    """The runtime's pooling and modules against the checkpoint's in PyTorch, on PyTorch's own token vectors.
+
+    They are judged as rounding, whatever the precision: both compute in float32.
+    """
+    ours, theirs = pool(states), np.concatenate(expected)
+    require_comparable(ours, theirs)
+    return Finding(
+        name="pooling.max_relative_error",
+        value=max_abs_error(ours, theirs) / (_largest([theirs]) or 1.0),
+        unit="ratio",
+        samples=len(theirs),
+        better="lower",
+        limit=SAME,
+        basis="rounding: the same token vectors, pooled by the checkpoint's modules in PyTorch",
+    )
 
 
 def _errors(name: str, sides: Sides, limits: Limits) -> list[Finding]:

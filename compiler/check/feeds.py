@@ -30,12 +30,14 @@ class Text:
         marks: the checkpoint's tokens for padding and gaps.
 
     Attributes:
+        folder: where the tokenizer lies.
         marks: as given.
         config: config.json beside the tokenizer; {} where there is none.
         tokens: how many there are, special ones left out.
     """
 
     def __init__(self, texts: Sequence[str], tokenizer: Path, marks: Marks) -> None:
+        self.folder = tokenizer.parent
         self._tokenizer: Tokenizer = Tokenizer.from_file(str(tokenizer))
         self.marks = marks
         self._tokenizer.no_padding()

@@ -5,7 +5,7 @@ An answer is what the model says about one text: (tokens, width), or (1, width) 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from compiler.check.compare import Scores, cosine, scores
 from compiler.check.feeds import Feeds
 from compiler.check.limits import Limits, shown
-from compiler.records import Finding, Manifest, Pooling
+from compiler.records import Finding, Manifest
 from compiler.tasks import TASKS
 
 # "classes": the width is a distribution. "positions": the tokens are one, for every column. "signs": each number says
@@ -25,6 +25,7 @@ MEANINGS: dict[str, Meaning] = {
     "question-answering": "positions",
     "replaced-token-detection": "signs",
 }
+Pool = Callable[[Sequence[np.ndarray]], np.ndarray]  # answers (tokens, hidden) to vectors (texts, width)
 TOKENWISE = {*MEANINGS, "fill-mask", "token-classification"}
 
 
@@ -54,11 +55,11 @@ def judge(
     ours: Sequence[np.ndarray],
     theirs: Sequence[np.ndarray],
     limits: Limits,
-    pooling: Pooling | None,
+    pool: Pool,
 ) -> list[Finding]:
     """The engine's answers against the reference's."""
     if kind == "vectors":
-        return _vectors(ours, theirs, limits, pooling)
+        return _vectors(ours, theirs, limits, pool)
     if kind == "values":
         return [limits.by_distance("spread.error", _spread_error(ours, theirs, limits), len(ours), "min_cosine")]
     score = _scores(kind, ours, theirs)
@@ -74,7 +75,7 @@ def judge_same(
     ours: Sequence[np.ndarray],
     others: Sequence[np.ndarray],
     limits: Limits,
-    pooling: Pooling | None,
+    pool: Pool,
     *,
     name: str,
 ) -> Finding:
@@ -85,7 +86,7 @@ def judge_same(
     """
     field = f"min_{name}_cosine"
     if kind == "vectors":
-        cosines = cosine(_pooled(ours, pooling), _pooled(others, pooling))
+        cosines = cosine(pool(ours), pool(others))
         return limits.by_budget(f"{name}.cosine.min", float(cosines.min()), len(others), field)
     return limits.by_distance(f"{name}.spread.error", _spread_error(ours, others, limits), len(others), field)
 
@@ -111,10 +112,8 @@ def _spread_error(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray], limi
     return error / max(spread, limits.noise.error)
 
 
-def _vectors(
-    ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray], limits: Limits, pooling: Pooling | None
-) -> list[Finding]:
-    of_texts = cosine(_pooled(ours, pooling), _pooled(theirs, pooling))
+def _vectors(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray], limits: Limits, pool: Pool) -> list[Finding]:
+    of_texts = cosine(pool(ours), pool(theirs))
     of_tokens = np.concatenate([cosine(a, b) for a, b in zip(ours, theirs, strict=True)])
     return [
         limits.by_budget("cosine.min", float(of_texts.min()), len(of_texts), "min_cosine"),
@@ -122,11 +121,3 @@ def _vectors(
         shown("token_cosine.min", float(of_tokens.min()), len(of_tokens), "cosine", better="higher"),
         shown("token_cosine.mean", float(of_tokens.mean()), len(of_tokens), "cosine", better="higher"),
     ]
-
-
-def _pooled(texts: Sequence[np.ndarray], pooling: Pooling | None) -> np.ndarray:
-    """One vector a text, as the checkpoint wants it (the mean where it does not say): (texts, hidden)."""
-    mode = pooling.mode if pooling else "mean"
-    if mode == "mean":
-        return np.stack([text.mean(axis=0) for text in texts])
-    return np.stack([text[0 if mode == "cls" else -1] for text in texts])

@@ -18,8 +18,9 @@ Feeds = dict[str, np.ndarray]
 class ReferenceModel(Protocol):
     """See `checkpoint.reference.Reference` for shapes.
 
-    Encoders need `run`, decoders `logits` and `generate`, encoder-decoders `answers`, `generate` and `start_token`;
-    `layers` and `watching` are for finding where answers part (`bisect`).
+    Encoders need `run` (and `vectors`, if that is what they are for), decoders `logits` and `generate`,
+    encoder-decoders `answers`, `generate` and `start_token`; `layers` and `watching` are for finding where answers part
+    (`bisect`).
     """
 
     @property
@@ -28,6 +29,8 @@ class ReferenceModel(Protocol):
     def answers(self, feeds: Feeds, decoder_input_ids: np.ndarray) -> np.ndarray: ...
 
     def run(self, feeds: Feeds) -> Feeds: ...
+
+    def vectors(self, outputs: Feeds, feeds: Feeds) -> np.ndarray: ...
 
     def logits(
         self,

@@ -10,6 +10,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+from compiler.checkpoint import sentence
 from compiler.checkpoint.adapter import ORIGIN
 from compiler.checkpoint.weights import PICKLE, SAFETENSORS, weight_files
 from compiler.errors import CheckpointError
@@ -55,6 +56,7 @@ def convert(folder: Path, model: str, out: Path) -> Path:
         for path in folder.iterdir():
             if path.is_file() and path.suffix in CARRIED and "index" not in path.name:
                 shutil.copy2(path, stage / path.name)
+        sentence.copy_folders(folder, stage)
         (stage / ORIGIN).write_text(model, encoding="utf-8")
         # Tied tensors share their memory, which safetensors refuses.
         save_file({name: tensor.clone().contiguous() for name, tensor in found.items()}, stage / SAFETENSORS,

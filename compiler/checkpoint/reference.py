@@ -19,6 +19,7 @@ from compiler.checkpoint.load import allow_batches, load_model
 from compiler.checkpoint.original import open_original
 from compiler.checkpoint.quiet import quiet
 from compiler.checkpoint.recomputing import Recomputing, next_logits
+from compiler.checkpoint.sentence.reference import Pooler
 from compiler.errors import InputError
 from compiler.records import CacheShape
 from compiler.tasks import TASKS
@@ -56,6 +57,7 @@ class Reference:
         self.dtype = dtype
         self._outputs = TASKS[task].outputs
         precision = "float64" if dtype == "float64" else "float32"
+        self._pooler = Pooler(folder, getattr(torch, precision)) if task == "feature-extraction" else None
         self._model = cast("Any", (load_model if merged else open_original)(folder, task, precision))
         if TASKS[task].kind == "encoder":
             allow_batches(self._model)
@@ -88,6 +90,16 @@ class Reference:
         with torch.inference_mode():
             outputs = self._model(**{name: torch.from_numpy(array) for name, array in feeds.items()})
         return {name: outputs[name].numpy() for name in self._outputs}
+
+    def vectors(self, outputs: Feeds, feeds: Feeds) -> np.ndarray:
+        """One vector a text, (batch, width), as the checkpoint's modules make it of what `run` gave for `feeds`.
+
+        Raises:
+            InputError: the task has no token vectors.
+        """
+        if self._pooler is None:
+            raise InputError("this model gives no token vectors", expected="feature-extraction")
+        return self._pooler(outputs["last_hidden_state"], feeds["attention_mask"])
 
     def logits(
         self,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compiler.cache import key
+from compiler.checkpoint import sentence
 from compiler.checkpoint.declared import configuration, listing, require_plausible
 from compiler.checkpoint.weights import SAFETENSORS, check_safetensors, require_floats, weight_files
 from compiler.errors import CheckpointError, UsageError, did_you_mean
@@ -124,6 +125,12 @@ def resolve(
             expected=", ".join(TASKS),
             action="choose one with --task if the model has it",
         )
+    if found == "feature-extraction":
+        vetted = sentence.unpickled(folder, source.digest, allow_pickle, cache)
+        original, folder = original or (folder if vetted != folder else None), vetted
+        sentence.pooling(folder)  # refused now if it has to be, not after the export
+    elif found == "text-classification":
+        sentence.activation(folder, config)
     return Checkpoint(source=source, folder=folder, task=found, config=config, location=model, original=original)
 
 
@@ -228,7 +235,7 @@ def _require_tokenizer(folder: Path, model: str) -> None:
 
 
 def _from_pickle(folder: Path, model: str, source: Source, allow_pickle: bool, cache: Path) -> Path:
-    out = cache / "checkpoint" / source.digest[:32]
+    out = cache / "checkpoint" / key(source.digest, "pickle", code=("checkpoint",), packages=("torch",))
     if (out / "config.json").exists():
         return out
     pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
@@ -253,8 +260,8 @@ def _from_pickle(folder: Path, model: str, source: Source, allow_pickle: bool, c
 
 def _infer_task(folder: Path, config: dict[str, Any]) -> str:
     """The task of the class that the checkpoint was saved from; the name may be one that is not in `TASKS`."""
-    if (folder / "modules.json").exists():
-        return "feature-extraction"
+    if declared := sentence.task_of(folder):
+        return declared
     names = config.get("architectures") or []
     if not names:
         return "feature-extraction"

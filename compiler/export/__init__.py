@@ -17,8 +17,8 @@ from typing import Any
 import onnx_ir as ir
 
 from compiler import records
-from compiler.checkpoint import Checkpoint, load_model
-from compiler.checkpoint.pooling import context_length, pooling
+from compiler.checkpoint import Checkpoint, load_model, sentence
+from compiler.checkpoint.length import context_length
 from compiler.checkpoint.virtual import VirtualTokens
 from compiler.export import lora, portable
 from compiler.export.carried import carry
@@ -60,6 +60,13 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
         traced = signature(loaded, checkpoint.task)
     with lora.apart(model, traced, changes) as with_adapters:
         graph = _write(model, with_adapters, length, out, name)
+    pooling = activation = None
+    if checkpoint.task == "feature-extraction":
+        pooling = sentence.pooling(checkpoint.folder)
+        sentence.check_width(pooling, _tensor(graph.outputs[0]).shape[-1], checkpoint.location)
+        sentence.write_weights(checkpoint.folder, pooling, out)
+    elif checkpoint.task == "text-classification":
+        activation = sentence.activation(checkpoint.folder, checkpoint.config)
     exported = Exported(
         source=checkpoint.source,
         task=checkpoint.task,
@@ -76,7 +83,8 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
         seconds=time.perf_counter() - started,
         versions=versions(),
         cache=traced.cache,
-        pooling=pooling(checkpoint.folder) if checkpoint.task == "feature-extraction" else None,
+        pooling=pooling,
+        activation=activation,
         encoder=encoder,
         token_rows=(model.get_decoder() if encoder else model).get_input_embeddings().weight.shape[0],
         adapters=lora.write(changes, checkpoint.adapters, out),

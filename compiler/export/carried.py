@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from compiler.checkpoint import Checkpoint, load_tokenizer
+from compiler.checkpoint import Checkpoint, load_tokenizer, sentence
 from compiler.errors import CheckpointError
 from compiler.generation import FOLLOWED, IDLE, REFUSED, read, require_tokens
 from compiler.reading import read_json
@@ -49,6 +49,8 @@ def carry(checkpoint: Checkpoint, model: Any, out: Path) -> int:
             checkpoint.location,
         )
         (out / GENERATION).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    if sentence.task_of(checkpoint.folder) == checkpoint.task:
+        sentence.fit_tokenizer(tokenizer, checkpoint.folder)
     # Several chat templates stay in one file, as a list: names of theirs become no paths.
     tokenizer.save_pretrained(out, save_jinja_files=not isinstance(tokenizer.chat_template, dict))
     model.config.save_pretrained(out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from compiler.records.base import SCHEMA_VERSION, Record
+from compiler.records.pooling import Pooling
 
 Kind = Literal["encoder", "decoder", "encoder-decoder"]
 
@@ -50,17 +51,6 @@ class CacheShape(Record, frozen=True):
     layout: Literal["concatenated", "shared", "none"] = "concatenated"
     dtype: Literal["float32", "float16"] = "float32"
     capacity: int | None = None
-
-
-class Pooling(Record, frozen=True):
-    """How a checkpoint turns token vectors (batch, sequence, hidden) into one vector a text (batch, hidden).
-
-    `max_length` is the number of tokens after which the checkpoint cuts a text (None: the context length).
-    """
-
-    mode: Literal["mean", "cls", "last"]
-    normalize: bool
-    max_length: int | None = None
 
 
 class Graph(Record, frozen=True):
@@ -111,6 +101,7 @@ class Exported(Record, frozen=True):
     versions: dict[str, str]
     cache: CacheShape | None = None
     pooling: Pooling | None = None
+    activation: Literal["sigmoid", "none"] | None = None
     encoder: Graph | None = None
     token_rows: int = 0
     adapters: tuple[Adapter, ...] = ()

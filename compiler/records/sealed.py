@@ -6,7 +6,8 @@ from typing import Literal
 
 from compiler.records.base import SCHEMA_VERSION, Record
 from compiler.records.engine import EngineOptions, Placement, Plan
-from compiler.records.model import Adapter, CacheShape, Graph, Kind, PassRun, Pooling, Source, Tensor
+from compiler.records.model import Adapter, CacheShape, Graph, Kind, PassRun, Source, Tensor
+from compiler.records.pooling import Pooling
 from compiler.records.proof import Checked, Machine, Measured
 
 
@@ -40,6 +41,7 @@ class Manifest(Record, frozen=True):
     """What a bundle is: everything the runtime needs to open it, and the digest of every other file in it.
 
     `inputs` are what a caller feeds; the graph's `adapter_inputs` are fed for the adapter that a request names.
+    `activation` is what a classifier's checkpoint says is done with its logits (None: it does not say).
     """
 
     source: Source
@@ -62,6 +64,7 @@ class Manifest(Record, frozen=True):
     files: dict[str, FileEntry]
     cache: CacheShape | None = None
     pooling: Pooling | None = None
+    activation: Literal["sigmoid", "none"] | None = None
     encoder: Graph | None = None
     token_rows: int = 0
     adapters: tuple[Adapter, ...] = ()

@@ -42,13 +42,12 @@ class Classifier:
     def __init__(self, manifest: Manifest, text: Text) -> None:
         self._encoder = Encoder(manifest, text, TASK)
         self._labels = labels(manifest, text)
-        match text.config.get("problem_type"):
-            case "regression":
-                self._function = "none"
-            case "multi_label_classification":
-                self._function = "sigmoid"
-            case _:
-                self._function = "sigmoid" if len(self._labels) == 1 else "softmax"
+        self._function = manifest.activation or self._trained_for(text.config.get("problem_type"))
+
+    def _trained_for(self, problem: object) -> str:
+        if problem == "regression":
+            return "none"
+        return "sigmoid" if problem == "multi_label_classification" or len(self._labels) == 1 else "softmax"
 
     def classify(
         self,

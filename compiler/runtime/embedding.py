@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from compiler.engines import Session
-from compiler.errors import UsageError
+from compiler.errors import InputError, UsageError, did_you_mean
+from compiler.pooling import Vectors
 from compiler.records import Manifest, Pooling
 from compiler.runtime.encoding import Encoder
-from compiler.runtime.inputs import as_list
+from compiler.runtime.inputs import as_text, as_texts
 from compiler.runtime.text import Text
 
 OUTPUT = "last_hidden_state"
-_TINY = 1e-12
 
 
 class Embedder:
@@ -27,29 +27,42 @@ class Embedder:
                 f"this bundle gives no token vectors to pool: it is for {manifest.task}",
                 action="build it for feature-extraction",
             )
-        self._hidden = hidden
-        self._pooling = manifest.pooling or Pooling(mode="mean", normalize=False)
+        self._vectors = Vectors(manifest.pooling, text.folder, hidden)
         self._encoder = Encoder(manifest, text, manifest.task)
 
-    def __call__(self, session: Session, texts: Sequence[str], normalize: bool | None) -> np.ndarray:
+    def __call__(
+        self, session: Session, texts: Any, normalize: bool | None, prompt_name: str | None, prompt: str | None
+    ) -> np.ndarray:
         """See `Model.embed`."""
-        encodings = self._encoder.encode(as_list(texts, "embed()"))
-        vectors = np.zeros((len(encodings), self._hidden), np.float32)  # a text without tokens stays zeros
+        asked, single = as_texts(texts, "embed()")
+        front = self._prompt(prompt_name, prompt)
+        encodings = self._encoder.encode([front + text for text in asked] if front else asked)
+        tokens = self._prompt_tokens(front) if front else 0
+        found = np.zeros((len(encodings), self._vectors.width), np.float32)  # a text without tokens stays zeros
         for rows, mask, outputs in self._encoder.run(session, encodings):
-            vectors[rows] = pool(outputs[OUTPUT], mask, self._pooling.mode)
-        if self._pooling.normalize if normalize is None else normalize:
-            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _TINY)
-        return vectors
+            found[rows] = self._vectors(outputs[OUTPUT], mask, prompt=tokens, normalize=normalize)
+        return found[0] if single else found
 
+    def _prompt(self, name: str | None, prompt: str | None) -> str:
+        """What stands in front of every text."""
+        pooling: Pooling = self._vectors.pooling
+        if prompt is not None:
+            if name is not None:
+                raise InputError("prompt and prompt_name exclude each other", action="give one of them")
+            return as_text(prompt, "prompt")
+        if name is None:
+            return pooling.prompts.get(pooling.default_prompt or "", "")
+        if name not in pooling.prompts:
+            raise UsageError(
+                f"this bundle has no prompt {name!r}",
+                expected=", ".join(pooling.prompts) or "none: its checkpoint has no prompts",
+                action=did_you_mean(str(name), pooling.prompts),
+            )
+        return pooling.prompts[name]
 
-def pool(states: np.ndarray, mask: np.ndarray, mode: str) -> np.ndarray:
-    """One vector a row, (batch, hidden), of token vectors (batch, sequence, hidden); mask (batch, sequence) bool.
-
-    Rows are padded on the right. A row without tokens gives zeros.
-    """
-    counts = mask.sum(axis=1)
-    if mode == "mean":
-        weights = (mask / np.maximum(counts, 1)[:, None]).astype(states.dtype)
-        return np.asarray(np.matmul(weights[:, None, :], states)[:, 0])
-    positions = np.zeros_like(counts) if mode == "cls" else np.maximum(counts - 1, 0)
-    return np.asarray(states[np.arange(len(states)), positions] * (counts > 0)[:, None].astype(states.dtype))
+    def _prompt_tokens(self, prompt: str) -> int:
+        """How many tokens of a text are its prompt's: those of the prompt alone, but for a special one at its end."""
+        (alone,) = self._encoder.encode([prompt])
+        added = self._encoder.text.tokenizer.get_added_tokens_decoder()
+        ends = bool(alone.ids) and alone.ids[-1] in added and added[alone.ids[-1]].special
+        return len(alone.ids) - ends

@@ -27,6 +27,7 @@ class Text:
     """Text to tokens and back. Nothing changes after construction, so threads share it.
 
     Attributes:
+        folder: the bundle.
         tokenizer: without padding; for an encoder it cuts where the checkpoint does, for a decoder never.
         bos: the token that begins a text, or None.
         ends: tokens that end an answer.
@@ -42,6 +43,7 @@ class Text:
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
         self.tokenizer = _tokenizer(folder)
         model, generation, settings = (
             _read(folder / f"{name}.json") for name in ("config", "generation_config", "tokenizer_config")

@@ -40,15 +40,29 @@ class Understanding:
     def __init__(self) -> None:
         self._parts: dict[type[Any], Any] = {}
 
-    def embed(self, texts: Sequence[str], *, normalize: bool | None = None, adapter: str | None = None) -> np.ndarray:
-        """One vector a text, (texts, hidden) float32, in the order given.
+    def embed(
+        self,
+        texts: str | Sequence[str],
+        *,
+        normalize: bool | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        adapter: str | None = None,
+    ) -> np.ndarray:
+        """One vector a text, (texts, width) float32, in the order given; (width,) for a single text.
 
         Args:
-            texts: any number of texts; zero give (0, hidden).
-            normalize: scale vectors to length 1. None does what the checkpoint declares.
+            texts: a text, or any number of them; zero give (0, width).
+            normalize: scale vectors to length 1. None does what the checkpoint declares; False leaves that out.
+            prompt_name: one of the checkpoint's prompts (`manifest.pooling.prompts`), to stand in front of every text.
+                None is the one that the checkpoint calls its default, if it does.
+            prompt: any other text to stand there; "" is none.
             adapter: the name of one of the bundle's adapters.
+
+        Raises:
+            UsageError: the checkpoint has no prompt of this name.
         """
-        return self._part(Embedder)(self._with(adapter), texts, normalize)
+        return self._part(Embedder)(self._with(adapter), texts, normalize, prompt_name, prompt)
 
     def fill_mask(
         self, text: str | Sequence[str], top_k: int = 5, *, targets: str | Sequence[str] | None = None
@@ -90,8 +104,9 @@ class Understanding:
         Args:
             text: a text, a pair as a tuple, or a list of either.
             top_k: so many labels; None is all.
-            function: "softmax", "sigmoid" or "none". None is what the checkpoint was trained for: softmax for one
-                label of several, sigmoid for any number of labels or a single one, none for regression.
+            function: "softmax", "sigmoid" or "none". None is what the checkpoint declares (CrossEncoder) or was trained
+                for: softmax for one label of several, sigmoid for any number of labels or a single one, none for
+                regression.
             adapter: the name of one of the bundle's adapters.
         """
         return self._part(Classifier).classify(self._with(adapter), text, top_k, function)

@@ -55,6 +55,10 @@ class Toy:
             case _:
                 return {"logits": texts}
 
+    def vectors(self, outputs: Feeds, feeds: Feeds) -> np.ndarray:
+        rows = zip(outputs["last_hidden_state"], feeds["attention_mask"] == 1, strict=True)
+        return np.stack([states[real].mean(axis=0) for states, real in rows])
+
     def logits(
         self,
         input_ids: np.ndarray,

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from compiler.checkpoint import load_model, resolve
-from compiler.checkpoint.pooling import context_length, pooling
+from compiler.checkpoint.length import context_length
 from compiler.errors import CheckpointError, UsageError
 
 
@@ -166,25 +166,6 @@ def test_a_file_that_is_no_checkpoint(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "model.gguf").write_bytes(b"GGUF" + bytes([3, 0, 0, 0]) + b"\xff" * 40)
     with pytest.raises(CheckpointError, match="damaged or cut short"):
         resolve(str(tmp_path / "model.gguf"), cache=cache)
-
-
-def test_pooling_is_what_the_checkpoint_declares(folder: Path) -> None:
-    assert (pooling(folder).mode, pooling(folder).normalize) == ("mean", False)
-    modules = [
-        {"type": "sentence_transformers.models.Transformer", "path": ""},
-        {"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"},
-        {"type": "sentence_transformers.models.Normalize", "path": "2_Normalize"},
-    ]
-    (folder / "modules.json").write_text(json.dumps(modules))
-    (folder / "1_Pooling").mkdir()
-    declared = folder / "1_Pooling" / "config.json"
-    declared.write_text(json.dumps({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}))
-    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 17}))
-    found = pooling(folder)
-    assert (found.mode, found.normalize, found.max_length) == ("cls", True, 17)
-    declared.write_text(json.dumps({"pooling_mode_weightedmean_tokens": True}))
-    with pytest.raises(CheckpointError, match="not supported"):
-        pooling(folder)
 
 
 def test_positions_that_padding_reserves_do_not_count(folder: Path) -> None:

@@ -1,0 +1,38 @@
+"""How many tokens a model takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from compiler.errors import CheckpointError
+from compiler.reading import read_json
+
+
+def context_length(folder: Path, model: Any) -> int:
+    """Most tokens the model takes: positions in its config, less those that padding reserves (RoBERTa, MPNet).
+
+    A model whose positions are relative (XLNet, BLOOM, T5) has no such limit; its tokenizer's counts then, or else
+    `UNLIMITED`.
+    """
+    stated = (getattr(model.config, name, None) for name in ("max_position_embeddings", "n_positions", "seq_length"))
+    limit = next((found for found in stated if found and found > 0), None)
+    if not limit:
+        return _tokenizer_length(folder) or UNLIMITED
+    return int(limit) - max((_reserved(name, module) for name, module in model.named_modules()), default=0)
+
+
+def _reserved(name: str, module: Any) -> int:
+    """Rows of a table of positions that no token of a text ever gets: those up to padding's own."""
+    padding = getattr(module, "padding_idx", None) if name.endswith("position_embeddings") else None
+    return 0 if padding is None else int(padding) + 1
+
+
+UNLIMITED = 2048  # tokens, where neither the model nor its tokenizer states a limit
+LONGEST = 1 << 20  # a tokenizer without a limit states an astronomic one
+
+
+def _tokenizer_length(folder: Path) -> int | None:
+    path = folder / "tokenizer_config.json"
+    length = read_json(path, dict[str, Any], CheckpointError).get("model_max_length") if path.exists() else None
+    return int(length) if isinstance(length, int | float) and 1 <= length < LONGEST else None

@@ -1,0 +1,69 @@
+"""Modules whose weights are pickles, such as those of distiluse, as safetensors."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+from compiler.cache import key
+from compiler.checkpoint.sentence.encoder import WEIGHTS
+from compiler.checkpoint.sentence.listing import copy_folders, modules
+from compiler.errors import CheckpointError
+from compiler.storage import staging
+
+PICKLE = "pytorch_model.bin"
+
+
+def unpickled(folder: Path, digest: str, allow_pickle: bool, cache: Path) -> Path:
+    """A folder with the same files in which every module's weights are safetensors; `folder`, if they are already.
+
+    Args:
+        digest: the checkpoint's.
+        allow_pickle: what reading a pickle takes, although only tensors are read from it.
+
+    Raises:
+        CheckpointError: a module's pickle is not allowed, or holds something else than tensors.
+    """
+    pickled = [
+        module.folder.relative_to(folder)
+        for module in modules(folder)
+        if (module.kind != "Transformer")
+        and (module.folder / PICKLE).exists()
+        and not (module.folder / WEIGHTS).exists()
+    ]
+    if not pickled:
+        return folder
+    if not allow_pickle:
+        raise CheckpointError(
+            f"{folder}: only pickle weights",
+            found=", ".join(f"{path}/{PICKLE}" for path in pickled),
+            expected="safetensors; reading a pickle can run code hidden in it",
+            action="save the model again with sentence-transformers, or pass --allow-pickle if you trust its author",
+        )
+    out = cache / "checkpoint" / key(digest, str(folder), "modules", code=("checkpoint",), packages=("torch",))
+    if (out / "config.json").exists():
+        return out
+    copied = {module.folder.relative_to(folder).parts[0] for module in modules(folder) if module.kind != "Transformer"}
+    with staging(out, "config.json") as stage:
+        for path in folder.iterdir():
+            if path.name not in copied:
+                os.symlink(path.absolute(), stage / path.name)
+        copy_folders(folder, stage)
+        for inside in pickled:
+            _convert(stage / inside)
+    return out
+
+
+def _convert(folder: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    path = folder / PICKLE
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        save_file({str(name): tensor.clone().contiguous() for name, tensor in stored.items()}, folder / WEIGHTS)
+    except (OSError, RuntimeError, ValueError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
+        found = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise CheckpointError(f"{path}: not the tensors of a module", found=found) from error
+    path.unlink()

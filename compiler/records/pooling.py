@@ -1,0 +1,91 @@
+"""How an encoder's token vectors become one vector a text: the modules of sentence-transformers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from compiler.records.base import Record
+
+PoolingMode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
+Activation = Literal["Identity", "Tanh", "ReLU", "GELU", "SiLU", "Sigmoid", "LeakyReLU", "ELU"]
+
+
+class Dense(Record, frozen=True, tag_field="module", tag="Dense"):
+    """activation(x W^T + b), with the input added where `residual`: projected by a matrix of its own, if widths differ.
+
+    Its weights are W (outputs, inputs), b (outputs,) if `bias`, and that matrix (outputs, inputs).
+    """
+
+    inputs: int
+    outputs: int
+    bias: bool
+    activation: Activation
+    residual: bool = False
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The weights by their names in the checkpoint, in the order in which they are kept."""
+        matrix = (self.outputs, self.inputs)
+        found: dict[str, tuple[int, ...]] = {"linear.weight": matrix}
+        if self.bias:
+            found["linear.bias"] = (self.outputs,)
+        if self.residual and self.inputs != self.outputs:
+            found["residual.weight"] = matrix
+        return found
+
+
+class LayerNorm(Record, frozen=True, tag_field="module", tag="LayerNorm"):
+    """Layer normalization with weight and bias of (width,), epsilon 1e-5."""
+
+    width: int
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"norm.weight": (self.width,), "norm.bias": (self.width,)}
+
+
+class Normalize(Record, frozen=True, tag_field="module", tag="Normalize"):
+    """To length 1."""
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {}
+
+
+class Truncate(Record, frozen=True, tag_field="module", tag="Truncate"):
+    """The first `width` numbers alone (Matryoshka)."""
+
+    width: int
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {}
+
+
+Module = Dense | LayerNorm | Normalize | Truncate
+
+
+class Pooling(Record, frozen=True):
+    """How a checkpoint turns token vectors (batch, sequence, hidden) into one vector a text.
+
+    The vectors of all `modes` are joined in this order, (batch, modes * hidden), and go through `modules` one after the
+    other, whose weights are in the file "modules.f32": float32, little-endian, one array after the other, nothing else.
+    Tokens of a prompt do not count where `include_prompt` is false.
+
+    `max_length` is the number of tokens after which the checkpoint cuts a text (None: the context length). `prompts`
+    are put in front of texts; the one called `default_prompt` where a call names none.
+    """
+
+    modes: tuple[PoolingMode, ...] = ("mean",)
+    modules: tuple[Module, ...] = ()
+    include_prompt: bool = True
+    max_length: int | None = None
+    prompts: dict[str, str] = msgspec.field(default_factory=dict)
+    default_prompt: str | None = None
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Of all weights, in the order of the file."""
+        return [shape for module in self.modules for shape in module.shapes.values()]

@@ -1,0 +1,231 @@
+"""Sentence encoders and rankers as sentence-transformers saves them, beside what the library itself answers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers.base.modules import Dense, Normalize, Transformer
+from sentence_transformers.sentence_transformer.modules import Dropout, LayerNorm, Pooling
+from transformers import AutoTokenizer
+
+import compiler
+from compiler import bundle, pipeline
+from compiler.checkpoint import sentence
+from compiler.checkpoint.sentence.encoder import FLAGS
+from compiler.checkpoint.sentence.reference import Pooler
+from tests.sentence import HIDDEN, QUERY, TEXTS, bert, llama
+
+LEAST = 0.99999  # cosine
+
+Bases = dict[str, tuple[Path, Path]]
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> Bases:
+    """Checkpoints without modules, and what they are compiled to."""
+    root = tmp_path_factory.mktemp("bases")
+    made = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRANSFORMER_COMPILER_CACHE", str(root / "cache"))
+        for name, make in (("bert", bert), ("llama", llama)):
+            folder = make(root / name)
+            pipeline.build(str(folder), out=root / f"{name}-bundle", precision="float32", bench=False)
+            made[name] = (folder, root / f"{name}-bundle")
+    return made
+
+
+def saved(base: Path, folder: Path, *modules: Any, text: Any = None, **settings: Any) -> Path:
+    """What the library writes for these modules behind a model."""
+    made = SentenceTransformer(modules=[Transformer(str(base), **(text or {})), *modules], device="cpu", **settings)
+    made.save_pretrained(str(folder), create_model_card=False)
+    return folder
+
+
+def before_5_4(folder: Path, **text: Any) -> None:
+    """Turn what the library writes today into what its version 3 wrote."""
+    listed = json.loads((folder / "modules.json").read_text())
+    for entry in listed:
+        kind = entry["type"].split(".")[-1]
+        entry["type"] = f"sentence_transformers.models.{kind}"
+        path = folder / entry["path"] / "config.json"
+        config = json.loads(path.read_text()) if path.exists() else {}
+        if kind == "Pooling":
+            mode = config["pooling_mode"]
+            modes = [mode] if isinstance(mode, str) else mode
+            flags = {name: each in modes for name, each in FLAGS.items()}
+            width = {"word_embedding_dimension": config["embedding_dimension"]}
+            path.write_text(json.dumps({**width, **flags, "include_prompt": config["include_prompt"]}))
+        if kind == "Dense":
+            kept = ("in_features", "out_features", "bias", "activation_function")
+            path.write_text(json.dumps({name: config[name] for name in kept}))
+        if kind == "Normalize":
+            shutil.rmtree(folder / entry["path"])
+    (folder / "modules.json").write_text(json.dumps(listed))
+    (folder / "sentence_bert_config.json").write_text(
+        json.dumps({"max_seq_length": 64, "do_lower_case": False, **text})
+    )
+
+
+def compiled(base: Path, folder: Path, out: Path) -> Path:
+    """The base's bundle with the modules of `folder`, which costs no export."""
+    shutil.copytree(base, out)
+    pooling = sentence.pooling(folder)
+    sentence.write_weights(folder, pooling, out)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    sentence.fit_tokenizer(tokenizer, folder)
+    tokenizer.save_pretrained(out)
+    bundle.seal(out, msgspec.structs.replace(bundle.read(out), pooling=pooling))
+    return out
+
+
+def least_cosine(ours: np.ndarray, theirs: np.ndarray) -> float:
+    assert ours.shape == theirs.shape
+    lengths = np.linalg.norm(ours, axis=-1) * np.linalg.norm(theirs, axis=-1)
+    return float(((ours * theirs).sum(axis=-1) / lengths).min())
+
+
+def agrees(base: Path, folder: Path, out: Path, **arguments: Any) -> None:
+    """Ours, the library's, and our reference's vectors of the same texts; lengths count too."""
+    theirs = SentenceTransformer(str(folder), device="cpu").encode(TEXTS, **arguments)
+    with compiler.load(compiled(base, folder, out)) as model:
+        ours = model.embed(TEXTS, **arguments)
+        assert ours.dtype == np.float32
+        assert least_cosine(ours, theirs) >= LEAST
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+        if model.manifest.pooling and not model.manifest.pooling.prompts.get(
+            model.manifest.pooling.default_prompt or ""
+        ):
+            np.testing.assert_allclose(referred(model, folder), theirs, rtol=1e-3, atol=1e-5)
+
+
+def referred(model: compiler.Model, folder: Path) -> np.ndarray:
+    """What the check's reference makes of the engine's token vectors, text by text."""
+    pooler, rows = Pooler(folder, torch.float32), []
+    for encoding in model._text.encode(TEXTS):
+        tokens = np.array([encoding.ids], np.int64)
+        known = {"input_ids": tokens, "attention_mask": np.ones_like(tokens), "token_type_ids": np.zeros_like(tokens)}
+        states = model.run({tensor.name: known[tensor.name] for tensor in model.manifest.inputs})["last_hidden_state"]
+        rows.append(pooler(states, np.ones_like(tokens)))
+    return np.concatenate(rows)
+
+
+def norm(width: int) -> LayerNorm:
+    made = LayerNorm(width)
+    torch.nn.init.normal_(made.norm.weight)
+    torch.nn.init.normal_(made.norm.bias)
+    return made
+
+
+def dense(width: int, outputs: int, activation: str, **settings: Any) -> Dense:
+    return Dense(width, outputs, activation_function=getattr(torch.nn, activation)(), **settings)
+
+
+CHAINS: dict[str, Callable[[], list[Any]]] = {
+    "mean": lambda: [Pooling(HIDDEN, "mean"), Normalize()],
+    "cls": lambda: [Pooling(HIDDEN, "cls"), dense(HIDDEN, 8, "Tanh"), Normalize()],
+    "max": lambda: [Pooling(HIDDEN, "max"), norm(HIDDEN)],
+    "lasttoken": lambda: [Pooling(HIDDEN, "lasttoken"), dense(HIDDEN, 8, "GELU", bias=False)],
+    "weightedmean": lambda: [Pooling(HIDDEN, "weightedmean"), dense(HIDDEN, 40, "ReLU"), dense(40, 4, "Identity")],
+    "root": lambda: [Pooling(HIDDEN, "mean_sqrt_len_tokens"), Dropout(0.5), norm(HIDDEN), dense(HIDDEN, 6, "Sigmoid")],
+    "several": lambda: [Pooling(HIDDEN, ("cls", "max", "mean")), Normalize(), dense(3 * HIDDEN, 5, "SiLU")],
+}
+
+
+@pytest.mark.parametrize("model", ["bert", "llama"])
+@pytest.mark.parametrize("name", CHAINS)
+def test_every_chain_is_the_librarys(name: str, model: str, bases: Bases, tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    checkpoint, base = bases[model]
+    folder = saved(checkpoint, tmp_path / "model", *CHAINS[name]())
+    agrees(base, folder, tmp_path / "now")
+    before_5_4(folder)
+    agrees(base, folder, tmp_path / "before")
+
+
+@pytest.mark.parametrize("model", ["bert", "llama"])
+@pytest.mark.parametrize("mode", ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"])
+@pytest.mark.parametrize("include", [True, False])
+def test_prompts_count_as_the_checkpoint_says(
+    mode: str, include: bool, model: str, bases: Bases, tmp_path: Path
+) -> None:
+    checkpoint, base = bases[model]
+    prompts = {"query": "Query: ", "passage": "a passage:", "none": ""}
+    pooling = Pooling(HIDDEN, mode, include_prompt=include)  # type: ignore[arg-type]
+    folder = saved(checkpoint, tmp_path / "model", pooling, prompts=prompts, default_prompt_name="query")
+    agrees(base, folder, tmp_path / "default")
+    for index, arguments in enumerate(({"prompt_name": "passage"}, {"prompt_name": "none"}, {"prompt": "Any text."})):
+        agrees(base, folder, tmp_path / str(index), **arguments)
+
+
+def test_small_letters_and_length(bases: Bases, tmp_path: Path) -> None:
+    checkpoint, base = bases["bert"]
+    folder = saved(checkpoint, tmp_path / "model", Pooling(HIDDEN, "mean"))
+    before_5_4(folder, do_lower_case=True, max_seq_length=20)
+    agrees(base, folder, tmp_path / "before")
+    now = saved(
+        checkpoint, tmp_path / "now", Pooling(HIDDEN, "mean"), text={"do_lower_case": True, "max_seq_length": 9}
+    )
+    agrees(base, now, tmp_path / "out")
+
+
+def test_some_of_the_numbers(bases: Bases, tmp_path: Path) -> None:
+    checkpoint, base = bases["bert"]
+    folder = saved(checkpoint, tmp_path / "model", Pooling(HIDDEN, "mean"), Normalize(), truncate_dim=5)
+    agrees(base, folder, tmp_path / "out")
+
+
+@pytest.mark.parametrize("outputs", [HIDDEN, 8])
+def test_residuals(outputs: int, bases: Bases, tmp_path: Path) -> None:
+    checkpoint, base = bases["bert"]
+    residual = dense(HIDDEN, outputs, "Tanh", use_residual=True)
+    agrees(base, saved(checkpoint, tmp_path / "model", Pooling(HIDDEN, "mean"), residual), tmp_path / "out")
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRANSFORMER_COMPILER_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_build_keeps_all_of_it(bases: Bases, tmp_path: Path) -> None:
+    """From the folder that the library wrote to a bundle that is loaded: modules, prompts, letters, length, pickles."""
+    torch.manual_seed(3)
+    modules = [Pooling(HIDDEN, "cls"), dense(HIDDEN, 8, "Tanh"), norm(8), Normalize()]
+    folder = saved(bases["bert"][0], tmp_path / "model", *modules, prompts={"q": "Q: "}, default_prompt_name="q")
+    before_5_4(folder, do_lower_case=True, max_seq_length=20)
+    theirs = SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
+    weights = folder / "2_Dense" / "model.safetensors"
+    torch.save(load_file(weights), weights.with_name("pytorch_model.bin"))
+    weights.unlink()
+    pipeline.build(str(folder), out=tmp_path / "out", allow_pickle=True, precision="float32", bench=False)
+    with compiler.load(tmp_path / "out") as model:
+        assert model.certificate.verdict == "pass"
+        np.testing.assert_allclose(model.embed(TEXTS), theirs, rtol=1e-3, atol=1e-5)
+        assert least_cosine(model.embed(TEXTS[0]), theirs[0]) >= LEAST
+
+
+@pytest.mark.usefixtures("own_cache")
+@pytest.mark.parametrize("activation", [None, "Identity"])
+def test_a_ranker_gives_the_librarys_scores(activation: str | None, tmp_path: Path) -> None:
+    base = bert(tmp_path / "base", "BertForSequenceClassification", num_labels=1)
+    function = getattr(torch.nn, activation)() if activation else None
+    theirs = CrossEncoder(str(base), activation_fn=function, max_length=40, device="cpu")
+    theirs.save_pretrained(str(tmp_path / "model"))
+    expected = theirs.predict([(QUERY, text) for text in TEXTS])
+    pipeline.build(str(tmp_path / "model"), out=tmp_path / "out", precision="float32", bench=False)
+    with compiler.load(tmp_path / "out") as model:
+        assert model.manifest.task == "text-classification"
+        ranked = {each["index"]: each["score"] for each in model.rerank(QUERY, TEXTS)}
+        labelled = [model.classify((QUERY, text))[0]["score"] for text in TEXTS]
+    np.testing.assert_allclose([ranked[index] for index in range(len(TEXTS))], expected, rtol=1e-4)
+    np.testing.assert_allclose(labelled, expected, rtol=1e-4)
