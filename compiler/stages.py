@@ -218,18 +218,8 @@ def run_check(
     if folder.parent != cache_folder() / "build":
         started(False)
         return make(folder)
-    code = (
-        "check",
-        "checkpoint",
-        "corpus.py",
-        "pooling.py",
-        "runtime",
-        "generation.py",
-        "engines",
-        "statistics.py",
-        "profile",
-        "records",
-    )
+    ours = ("check", "checkpoint", "pooling.py", "runtime", "generation.py", "engines", "profile", "records")
+    code = (*ours, "corpus.py", "statistics.py")
     name = key(folder.name, budget, answers, processor(profile.detect()), code=code, packages=("torch", "transformers"))
     return stage(cache_folder() / "check" / name, CHECKED, Checked, make, started)
 

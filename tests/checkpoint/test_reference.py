@@ -158,6 +158,7 @@ def test_a_checkpoint_passes_the_check_against_itself(kind: str, request: pytest
                 "padding.max_abs_error",
                 "padding.cosine.min",
                 "company.cosine.min",
+                "pooling.max_relative_error",
             },
             "decoder": {
                 "output.max_abs_error",
