@@ -20,7 +20,8 @@ import msgspec
 from compiler import bundle, records, stages
 from compiler import profile as profiles
 from compiler.cache import cache_folder
-from compiler.errors import BudgetError, UsageError, did_you_mean
+from compiler.context import checked_context
+from compiler.errors import UsageError, did_you_mean
 from compiler.profile import Budget
 from compiler.records import Certificate, Checked, Exported, Manifest, Measured
 from compiler.records.divergence import Diverged
@@ -28,6 +29,7 @@ from compiler.stages import EXPORTED, OPTIMIZED, Event, Progress, silent
 from compiler.storage import staging
 from compiler.traffic import read as recorded
 from compiler.validation.ready import ready
+from compiler.verdict import outside
 
 if TYPE_CHECKING:
     from compiler.checkpoint import Checkpoint
@@ -58,6 +60,7 @@ def build(
     adapters: Sequence[str] = (),
     adapter_base: str | None = None,
     precision: str | None = None,
+    context: int | None = None,
     budget: dict[str, float] | None = None,
     targets: Sequence[str] = (),
     traffic: Path | None = None,
@@ -78,6 +81,7 @@ def build(
             or named ones, are LoRA kept apart in the bundle, to be chosen by name in each request.
         adapter_base: the name by which the adapters know this model, where it is stored under another.
         precision: one that the profile offers; None is its default.
+        context: tokens of the longest text that is checked and promised; None is what is checked in minutes.
         budget: limits that replace the profile's, by the names of `profile.Budget`.
         targets: compute capabilities to build plans for, as in "sm89"; none means the profile's.
         traffic: a file with the length of every request that was recorded, from which the plans' shapes are made.
@@ -105,7 +109,8 @@ def build(
         adapter_base=adapter_base,
         progress=progress,
     )
-    exported_in, exported = stages.run_export(checkpoint, progress)
+    exported_in, traced = stages.run_export(checkpoint, progress)
+    exported = checked_context(traced, context, lambda said: progress(Event("context", said)))
     recipe = target.recipe(exported.kind)
     limits = _budget(recipe.budget_of(precision), budget or {})
     optimized_in, optimized = stages.run_optimize(
@@ -127,7 +132,7 @@ def build(
         progress=progress,
     )
     if certificate.verdict == "fail":
-        error = _outside(str(folder), checked)
+        error = outside(str(folder), checked)
         error.bundle = folder
         raise error
     return folder
@@ -275,19 +280,6 @@ def checkpoint_of(
 
     progress(Event("checkpoint", reference or manifest.source.name))
     return reopen(manifest, reference, adapters, cache_folder())
-
-
-def _outside(folder: str, checked: Checked) -> BudgetError:
-    every = [*checked.findings, *(finding for found in checked.adapters.values() for finding in found)]
-    broken = [finding for finding in every if not finding.passed]
-    return BudgetError(
-        f"{folder}: answers left the budget ({', '.join(checked.reasons)})",
-        found="; ".join(f"{finding.name} {finding.value:.4g} {finding.unit}" for finding in broken),
-        expected="; ".join(
-            f"{finding.name} {'<=' if finding.better == 'lower' else '>='} {finding.limit:.4g}" for finding in broken
-        ),
-        action="choose a finer --precision, or allow more with --budget; the bundle is written, with verdict fail",
-    )
 
 
 def _copy(made: Path, out: Path, marker: str) -> Path:

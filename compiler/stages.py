@@ -108,7 +108,8 @@ def run_optimize(
     origin = folder.name if inside else folder_key(folder)
     packages = ("onnx-ir", "onnxscript", "onnxruntime")
     code = ("optimize", "records", "corpus.py", "machine.py")
-    name = key(origin, target.name, target.requires, chosen, choices, strict, code=code, packages=packages)
+    made_for = (target.name, target.requires, chosen, choices, strict, exported.context_length)
+    name = key(origin, *made_for, code=code, packages=packages)
     steps = len(choices) * len(_graphs(exported))
     started = _started(progress, "optimize", f"{chosen} for {target.name}", steps)
 

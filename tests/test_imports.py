@@ -17,7 +17,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"reading"}),
     frozenset({"records", "storage", "corpus", "statistics", "driver"}),
-    frozenset({"tasks", "generation", "machine", "bundle", "cache", "traffic", "pooling"}),
+    frozenset({"tasks", "generation", "machine", "bundle", "cache", "traffic", "pooling", "context", "verdict"}),
     frozenset({"checkpoint", "engines"}),
     frozenset({"profile"}),
     frozenset({"export", "optimize", "check", "measure", "report", "runtime"}),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @options.revision
 @options.adapter
 @options.adapter_base
+@click.option("--context", type=int, metavar="N", help="Check and promise texts of up to N tokens.")
 @options.budget
 @options.target
 @options.traffic
@@ -41,6 +42,7 @@ def build(
     revision: str | None,
     adapters: tuple[str, ...],
     adapter_base: str | None,
+    context: int | None,
     budget: dict[str, float],
     targets: tuple[str, ...],
     traffic: Path | None,
@@ -60,6 +62,7 @@ def build(
       compile build sentence-transformers/all-MiniLM-L6-v2
       compile build model.gguf --profile cpu-x86-avx2 --precision int8-weights
       compile build ./folder --budget max_perplexity_ratio=1.02 --json
+      compile build ./llm --context 32768
       compile build ./llm --adapter ./prompt-tuned
       compile build ./llm --adapter support=./lora-1 --adapter sales=./lora-2
       compile build ./llm --profile nvidia-l4 --target sm89 --target sm120
@@ -79,6 +82,7 @@ def build(
                 adapters=adapters,
                 adapter_base=adapter_base,
                 precision=precision,
+                context=context,
                 budget=budget,
                 targets=targets,
                 traffic=traffic,

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from compiler.cli import options
+
+if TYPE_CHECKING:
+    from compiler.records import Certificate, Manifest
 
 
 @click.command(short_help="A bundle's manifest, certificate and operators.")
@@ -54,10 +58,17 @@ def inspect(bundle: Path, as_json: bool, verbose: bool) -> None:
         ("digest", source.digest),
         ("architecture", manifest.architecture),
         ("parameters", f"{manifest.parameters:,}"),
-        ("context", f"{manifest.context_length} tokens"),
+        ("context", _context(manifest, certificate)),
         ("engine", f"{manifest.engine} {manifest.engine_version}"),
         ("created", certificate.created),
         ("machine", f"{certificate.machine.cpu}, {kind(certificate.machine)}"),
     ]
     table(("", ""), facts, "Origin")
     table(("file", "size"), [(name, size(entry.size)) for name, entry in manifest.files.items()], "Files")
+
+
+def _context(manifest: Manifest, certificate: Certificate) -> str:
+    said = f"{manifest.context_length} tokens"
+    if manifest.context_length < certificate.stated_context:
+        said += f" of {certificate.stated_context}: {certificate.context_reason}"
+    return said

@@ -45,13 +45,13 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
     virtual = loaded if isinstance(loaded, VirtualTokens) else None
     model = virtual.base if virtual else loaded
     vocabulary = carry(checkpoint, model, out)
-    length = context_length(checkpoint.folder, model) - (virtual.virtual if virtual else 0)
+    stated = length = context_length(checkpoint.folder, model) - (virtual.virtual if virtual else 0)
     changes = lora.read(model, checkpoint.adapters, kind)
     encoder: Graph | None = None
     name = portable.MODEL
     if kind == "encoder-decoder":
         reading, traced = signatures(model)
-        graph = _write(model, reading, length, out, portable.ENCODER)
+        graph, length = _write(model, reading, length, out, portable.ENCODER)
         encoder = Graph(model=portable.ENCODER, inputs=_tensors(graph.inputs), outputs=_tensors(graph.outputs))
         name = portable.DECODER
     elif virtual and kind == "decoder":
@@ -59,7 +59,7 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
     else:
         traced = signature(loaded, checkpoint.task)
     with lora.apart(model, traced, changes) as with_adapters:
-        graph = _write(model, with_adapters, length, out, name)
+        graph, length = _write(model, with_adapters, length, out, name)
     pooling = activation = None
     if checkpoint.task == "feature-extraction":
         pooling = sentence.pooling(checkpoint.folder)
@@ -79,6 +79,8 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
         outputs=_tensors(graph.outputs),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         context_length=length,
+        stated_context=stated,
+        context_reason=f"for longer texts {type(model).__name__} takes another branch" if length < stated else "",
         vocabulary=vocabulary,
         seconds=time.perf_counter() - started,
         versions=versions(),
@@ -93,11 +95,12 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
     return exported
 
 
-def _write(model: Any, traced: Signature, length: int, out: Path, name: str) -> ir.Graph:
-    graph = trace(model, traced, length)
+def _write(model: Any, traced: Signature, length: int, out: Path, name: str) -> tuple[ir.Graph, int]:
+    """The graph, and the context that it holds for."""
+    graph, context = trace(model, traced, length)
     portable.tidy(graph, traced)
     portable.save(graph, out, name)
-    return graph.graph
+    return graph.graph, context
 
 
 def versions() -> dict[str, str]:

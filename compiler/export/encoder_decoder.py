@@ -12,7 +12,7 @@ import torch
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
-from compiler.export.graph_inputs import BATCH, PAST, SEQUENCE, Dims, Signature, sample_ids
+from compiler.export.graph_inputs import BATCH, PAST, SEQUENCE, Dims, Signature, sample_ids, twin
 from compiler.records import CacheShape
 
 ENCODED = 6
@@ -74,9 +74,10 @@ def signatures(model: Any) -> tuple[Signature, Signature]:
     ids = sample_ids(BATCH, ENCODED)
     mask = torch.ones_like(ids)
     mask[0, -1:] = 0
+    probed = twin(model)
     with torch.inference_mode():
-        states = model.get_encoder()(input_ids=ids, attention_mask=mask)[0]
-        cache = model(
+        states = probed.get_encoder()(input_ids=ids, attention_mask=mask)[0]
+        cache = probed(
             encoder_outputs=BaseModelOutput(last_hidden_state=states),
             attention_mask=mask,
             decoder_input_ids=sample_ids(BATCH, SEQUENCE),

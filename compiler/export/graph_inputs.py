@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,6 +123,15 @@ def _encoder(model: Any, task: str) -> Signature:
     return Signature(Encoder(model, tuple(samples), outputs), inputs, outputs, tuple(samples.values()), None)
 
 
+def twin(model: Any) -> Any:
+    """The same model on the same weights, to be called without leaving anything behind.
+
+    Some models stay with what the first text made of them: BigBird, after one short text, with full attention.
+    """
+    tensors = itertools.chain(model.parameters(), model.buffers())
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+
+
 def reads_types(model: Any, samples: dict[str, torch.Tensor]) -> bool:
     """Whether `token_type_ids` of 1 change the answers, and 0 is what a model assumes that is given none."""
     if "token_type_ids" not in inspect.signature(model.forward).parameters:
@@ -128,6 +139,7 @@ def reads_types(model: Any, samples: dict[str, torch.Tensor]) -> bool:
     zeros = torch.zeros_like(samples["input_ids"])
     mixed = zeros.clone()
     mixed[..., 1:3] = 1
+    model = twin(model)
     try:
         with torch.inference_mode():
             without, first, second = (model(**samples, **types)[0] for types in (
@@ -177,6 +189,6 @@ def sample_ids(*shape: int) -> torch.Tensor:
 def cache_shape(model: Any) -> CacheShape:
     """Read from the cache that one real call leaves behind."""
     with torch.inference_mode():
-        layers = model(input_ids=sample_ids(1, SEQUENCE), use_cache=True).past_key_values.layers
+        layers = twin(model)(input_ids=sample_ids(1, SEQUENCE), use_cache=True).past_key_values.layers
     _, heads, _, width = layers[0].keys.shape
     return CacheShape(layers=len(layers), kv_heads=heads, head_dim=width)

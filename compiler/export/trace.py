@@ -16,12 +16,20 @@ from compiler.export.graph_inputs import Signature
 from compiler.export.portable import WRAPPER
 from compiler.export.whole import whole_operators
 
+# What torch says of a dim that the code took to be no larger: "sequence = Dim('sequence', max=704)".
+BOUND = re.compile(r"= Dim\('\w+'.*?max=(\d+)\)")
+SHORTEST = 2  # tokens that a dim has at least, for torch
+
 # Dims that follow from others; torch.export works them out by itself.
 DERIVED = {"total_sequence"}
 
 
-def trace(model: Any, signature: Signature, context_length: int) -> ir.Model:
+def trace(model: Any, signature: Signature, context_length: int) -> tuple[ir.Model, int]:
     """Trace `signature.module` into a raw ONNX graph whose inputs carry the signature's names.
+
+    Returns:
+        the graph, and the context for which it is the model: less than `context_length` where the code takes another
+        branch for longer texts (block-sparse attention), which a graph traced with short ones does not have.
 
     Raises:
         ExportError: torch cannot trace the model; names the module it stopped in.
@@ -32,7 +40,7 @@ def trace(model: Any, signature: Signature, context_length: int) -> ir.Model:
     experts.register(model)
     try:
         with quiet(), torch.no_grad(), whole_operators(model):
-            program = _export(signature, context_length)
+            program, context = _export(signature, context_length)
             onnx_program = torch.onnx.export(
                 program,
                 (),
@@ -49,17 +57,21 @@ def trace(model: Any, signature: Signature, context_length: int) -> ir.Model:
             action="report it with the model's config.json; the module named above is where tracing stopped",
         ) from error
     assert onnx_program is not None
-    return onnx_program.model
+    return onnx_program.model, context
 
 
-def _export(signature: Signature, context_length: int) -> torch.export.ExportedProgram:
+def _export(signature: Signature, context: int) -> tuple[torch.export.ExportedProgram, int]:
     try:
-        return _traced(signature, context_length)
+        return _traced(signature, context), context
     except torch._dynamo.exc.UserError as error:
         if "Constraints violated" not in str(error):
             raise
-        # Code that slices a table of positions bounds past + sequence. The bound is the tracer's only; ONNX has none.
-        return _traced(signature, context_length // 2)
+        bound = min(map(int, BOUND.findall(str(error))), default=context)
+        if bound < context - SHORTEST:
+            return _export(signature, bound)
+        # Code that slices a table of positions bounds past + sequence by the context, so each alone by nearly that.
+        # The bound is the tracer's only; ONNX has none.
+        return _traced(signature, context // 2), context
 
 
 def _traced(signature: Signature, longest: int) -> torch.export.ExportedProgram:

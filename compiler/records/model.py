@@ -83,6 +83,9 @@ class Exported(Record, frozen=True):
 
     `vocabulary` is what the tokenizer can give, `token_rows` how many tokens the graph's table has rows for, often a
     few more (0: not known).
+
+    `stated_context` is the context that the checkpoint states (0: not known). Where `context_length` is less,
+    `context_reason` says why.
     """
 
     source: Source
@@ -104,6 +107,8 @@ class Exported(Record, frozen=True):
     activation: Literal["sigmoid", "none"] | None = None
     encoder: Graph | None = None
     token_rows: int = 0
+    stated_context: int = 0
+    context_reason: str = ""
     adapters: tuple[Adapter, ...] = ()
     schema_version: int = SCHEMA_VERSION
 

@@ -12,7 +12,11 @@ from compiler.records.proof import Checked, Machine, Measured
 
 
 class Certificate(Record, frozen=True):
-    """The verdict and everything it rests on."""
+    """The verdict and everything it rests on.
+
+    It holds for texts of up to `context_length` tokens. The checkpoint states `stated_context`; where that is more,
+    `context_reason` says why it is not promised.
+    """
 
     verdict: Literal["pass", "fail"]
     reasons: tuple[str, ...]
@@ -29,6 +33,9 @@ class Certificate(Record, frozen=True):
     machine: Machine
     versions: dict[str, str]
     plans: tuple[Plan, ...] = ()
+    context_length: int = 0
+    stated_context: int = 0
+    context_reason: str = ""
     schema_version: int = SCHEMA_VERSION
 
 

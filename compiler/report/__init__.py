@@ -48,4 +48,7 @@ def certificate(
         machine=machine,
         versions={**optimized.exported.versions, built.engine: built.engine_version},
         plans=built.plans,
+        context_length=checked.context,
+        stated_context=optimized.exported.stated_context,
+        context_reason=optimized.exported.context_reason,
     )

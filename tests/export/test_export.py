@@ -28,7 +28,7 @@ BERT = transformers.BertConfig(**DECODER)
 def exported(model: Any, task: str, folder: Path) -> ir.Model:
     """Trace `model` and read the saved graph back."""
     traced = signature(model, task)
-    graph = trace(model, traced, CONTEXT)
+    graph, _ = trace(model, traced, CONTEXT)
     portable.tidy(graph, traced)
     return ir.load(portable.save(graph, folder))
 

@@ -1,0 +1,41 @@
+"""How long texts a bundle takes: as far as its answers are checked, and no further than its graph goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from compiler.errors import UsageError
+from compiler.records import Exported
+
+# The check reads a text of this many tokens several times, in float64 too: SmolLM2 (135M) takes about two minutes for
+# 8,192 tokens on two busy cores. Larger models get fewer, so that a check takes minutes and not hours.
+MOST = 8192
+LEAST = 2048
+WORK = MOST * 150_000_000  # tokens times parameters
+LEAST_ASKED = 16
+
+
+def checked_context(exported: Exported, asked: int | None, say: Callable[[str], None]) -> Exported:
+    """The same with the context that a bundle promises.
+
+    Args:
+        exported: with the context that the graph is good for.
+        asked: tokens, whatever time it takes to check them; None is what takes minutes.
+        say: told where that is less than the checkpoint states.
+
+    Raises:
+        UsageError: more tokens are asked for than the graph is good for.
+    """
+    good, reason = exported.context_length, exported.context_reason
+    if asked is not None and not LEAST_ASKED <= asked <= good:
+        why = f"; {reason}" if reason else ""
+        raise UsageError(f"--context {asked}", expected=f"{LEAST_ASKED} to {good} tokens{why}")
+    affordable = max(LEAST, min(MOST, WORK // max(exported.parameters, 1)))
+    length = min(good, affordable) if asked is None else asked
+    if length < good:
+        reason = "as asked for" if asked else "longer texts are not checked; --context checks and allows more"
+    if length < exported.stated_context:
+        say(f"{length} of {exported.stated_context} tokens: {reason}")
+    return msgspec.structs.replace(exported, context_length=length, context_reason=reason)
