@@ -10,7 +10,7 @@ import click
 from compiler.cli import options
 
 if TYPE_CHECKING:
-    from compiler.records import Certificate, Manifest
+    from compiler.records import Certificate, Manifest, Pooling
 
 
 @click.command(short_help="A bundle's manifest, certificate and operators.")
@@ -60,6 +60,7 @@ def inspect(bundle: Path, as_json: bool, verbose: bool) -> None:
         ("parameters", f"{manifest.parameters:,}"),
         ("context", _context(manifest, certificate)),
         ("engine", f"{manifest.engine} {manifest.engine_version}"),
+        *(_vectors(manifest.pooling) if manifest.pooling else ()),
         ("created", certificate.created),
         ("machine", f"{certificate.machine.cpu}, {kind(certificate.machine)}"),
     ]
@@ -72,3 +73,18 @@ def _context(manifest: Manifest, certificate: Certificate) -> str:
     if manifest.context_length < certificate.stated_context:
         said += f" of {certificate.stated_context}: {certificate.context_reason}"
     return said
+
+
+def _vectors(pooling: Pooling) -> list[tuple[str, str]]:
+    """How a text's vector is made, and what stands in front of the text."""
+    from compiler.records import Dense, Normalize
+
+    steps = [" + ".join(pooling.modes) + ("" if pooling.include_prompt else " without the prompt")]
+    for module in pooling.modules:
+        width = "" if isinstance(module, Normalize) else module.outputs if isinstance(module, Dense) else module.width
+        activation = module.activation if isinstance(module, Dense) else ""
+        steps.append(f"{type(module).__name__} {width} {activation}".rstrip())
+    facts = [("vectors", ", ".join(steps))]
+    for name, prompt in pooling.prompts.items():
+        facts.append((f"prompt {name}", repr(prompt) + (" by default" if name == pooling.default_prompt else "")))
+    return facts

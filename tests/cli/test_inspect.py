@@ -3,11 +3,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from compiler import records
 from compiler.bundle import CERTIFICATE, MANIFEST
 from compiler.cli import summary
+from compiler.cli.inspect import _vectors
 from compiler.machine import kind
-from compiler.records import Certificate
+from compiler.records import Certificate, Dense, Normalize, Pooling
 
 
 def test_inspect_for_a_person(invoke, certified: Path) -> None:
@@ -43,3 +46,14 @@ def test_speedups_compare_medians_in_the_better_direction(certified: Path) -> No
     ratios = summary.speedups(certificate.measured)
     assert {name: ratio.value for name, ratio in ratios.items()} == {"first token": 2.0, "decode": 4.0}
     assert summary.speedups(None) == {}
+
+
+def test_the_way_to_a_vector_and_the_prompts_are_shown() -> None:
+    dense = Dense(inputs=8, outputs=4, bias=True, activation="Tanh")
+    prompts = {"query": "q: ", "passage": ""}
+    pooling = Pooling(modes=("cls", "mean"), modules=(dense, Normalize()), include_prompt=False, prompts=prompts)
+    assert _vectors(replace(pooling, default_prompt="query")) == [
+        ("vectors", "cls + mean without the prompt, Dense 4 Tanh, Normalize"),
+        ("prompt query", "'q: ' by default"),
+        ("prompt passage", "''"),
+    ]
