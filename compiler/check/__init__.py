@@ -10,11 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from compiler.check.bisect import bisect
+from compiler.check.compare import INCOMPARABLE
 from compiler.check.decoder import compare_decoder
+from compiler.check.driving import driven_findings
 from compiler.check.encoder import compare_encoder
 from compiler.check.encoder_decoder import compare_encoder_decoder
 from compiler.check.feeds import Text
-from compiler.check.references import OpenReference
+from compiler.check.limits import Limits
+from compiler.check.references import Compared, OpenReference
 from compiler.checkpoint.marks import Marks
 from compiler.engines import Session
 from compiler.profile import Budget
@@ -52,12 +55,17 @@ def check(
         InputError: the text is too short, or the graph has an input that is not made of text.
     """
     start = time.perf_counter()
-    compare, text = COMPARE[manifest.kind], Text(texts, tokenizer, marks or Marks())
-    found = compare(session, manifest, open_reference, text, budget)
-    adapted = {
-        name: tuple(compare(engine, manifest, reference, text, budget).findings)
-        for name, (engine, reference) in (adapters or {}).items()
-    }
+    text = Text(texts, tokenizer, marks or Marks())
+
+    def compared(engine: Session, reference: OpenReference) -> Compared:
+        found = COMPARE[manifest.kind](engine, manifest, reference, text, budget)
+        if found.findings[-1].name in INCOMPARABLE:
+            return found
+        limits = Limits(manifest.precision, budget, found.noise)
+        return found._replace(findings=[*found.findings, *driven_findings(engine, manifest, text, limits)])
+
+    found = compared(session, open_reference)
+    adapted = {name: tuple(compared(*each).findings) for name, each in (adapters or {}).items()}
     reasons = [_reason(finding) for finding in found.findings if not finding.passed]
     reasons += [f"{name}: {_reason(each)}" for name, every in adapted.items() for each in every if not each.passed]
     return Checked(

@@ -136,6 +136,13 @@ class ToyDecoding:
             answers.append(self.session.change(logits)[0, -1])
         return np.stack(answers)
 
+    def select(self, rows: np.ndarray) -> None:
+        self.rows = [list(self.rows[row]) for row in rows]
+
+    def truncate(self, length: int) -> None:
+        (row,) = self.rows
+        del row[length:]
+
 
 def manifest(kind: Literal["encoder", "decoder"], precision: str = "float32", task: str = "") -> Manifest:
     """Of a Toy: a decoder has the concatenated layout, so no `logits_positions`."""
