@@ -8,6 +8,7 @@ from contextlib import closing
 import numpy as np
 
 from compiler.check.compare import IncomparableError, Scores, max_abs_error, require_comparable, scores
+from compiler.check.examples import spread_tokens
 from compiler.check.feeds import Text
 from compiler.check.generated import (
     cache_of,
@@ -30,6 +31,7 @@ MOST = 96  # windows, where a share stays undecided
 NOISE_WINDOW = 128  # tokens of the text on which the reference's noise is taken
 PROMPTS, PROMPT, NEW_TOKENS = 4, 24, 64  # greedy generation; the prompts are windows' beginnings
 WITHOUT_CACHE = (2, 32)  # windows and tokens for a model that reads the whole text again for every token
+RARE, EVERY = (12, 64), 8  # texts of rare tokens and tokens in each; every so manieth position is compared
 UNEQUAL, UNEQUAL_STEPS = (5, 24, 12), 8  # tokens of the prompts of one batch, and decoding steps
 
 
@@ -42,27 +44,44 @@ def compare_decoder(
     windows = text.windows(MOST, tokens)
     sample, row = windows[0][None, :NOISE_WINDOW], text.long(context)[None]
     keep = positions(context, text.config) if growing else np.array([context - 2, context - 1])
+    rare = spread_tokens(manifest.vocabulary, (RARE[0], min(RARE[1], context)))
+    often = np.arange(rare.shape[1])[::-EVERY][::-1] if growing else np.array([rare.shape[1] - 1])
 
     def ask(reference: ReferenceModel) -> list[np.ndarray]:
         # The longest text comes first: some models stay with what the first text that they read made of them.
-        return [_logits(reference, row, keep), _logits(reference, sample)]
+        return [_logits(reference, row, keep), _logits(reference, sample), _logits(reference, rare, often)]
 
     exact, source = exactly(open_reference, ask)
     with closing(open_reference("float32")) as reference:
-        expected, plain = ask(reference)
-        own = noise([plain], exact[1:], source)
+        expected, plain, unusual = ask(reference)
+        own = noise([plain], exact[1:2], source)
         limits = Limits(manifest.precision, budget, own)
         of_long = Limits(manifest.precision, budget, noise([expected], exact[:1], source).at_least(own))
+        of_rare = Limits(manifest.precision, budget, noise([unusual], exact[2:], source).at_least(own))
         try:
             findings = [
                 *_text_findings(session, manifest, reference, windows, limits, count=count),
                 *longest_findings(session, manifest, Longest(row, keep, expected, of_long)),
+                _rare_finding(session, manifest, rare, unusual, of_rare, often=often),
                 *_generated_findings(session, manifest, reference, windows, limits),
                 *_batch_findings(session, manifest, windows[0], limits),
             ]
         except IncomparableError as error:
             findings = [error.args[0]]
     return Compared(findings, own, context)
+
+
+def _rare_finding(
+    session: Session, manifest: Manifest, rare: np.ndarray, expected: np.ndarray, limits: Limits, *, often: np.ndarray
+) -> Finding:
+    """Texts of tokens that running text lacks."""
+    if cache_of(manifest).layout == "none":
+        ends = [forced(session, manifest, [row], row[None, :1]) for row in rare]
+        actual = np.concatenate(ends)
+    else:
+        actual = prefill(session, manifest, rare, None, often)
+    require_comparable(actual, expected)
+    return limits.by_noise("vocabulary.max_abs_error", max_abs_error(actual, expected), rare.size, unit="logits")
 
 
 def _logits(reference: ReferenceModel, input_ids: np.ndarray, keep: np.ndarray | None = None) -> np.ndarray:

@@ -40,7 +40,8 @@ def compare_encoder(
     task, asked, kind = manifest.task, Examples(manifest, text), meaning(manifest, text.config)
     pool = functools.partial(_pool, manifest, text)
     # The longest text comes first: some models stay with what the first text that they read made of them.
-    feeds = [asked.longest(), asked.batch(0), *asked.alone()]
+    rare = asked.rare()
+    feeds = [asked.longest(), asked.batch(0), *asked.alone(), *rare]
 
     def ask(reference: ReferenceModel) -> Answers:
         return list(chain.from_iterable(answers(task, reference.run(feed), feed) for feed in feeds))
@@ -51,7 +52,10 @@ def compare_encoder(
         theirs = list(chain.from_iterable(map(functools.partial(answers, task), outputs, feeds)))
         backwards = {name: array[::-1].copy() for name, array in feeds[1].items()}
         reordered = answers(task, reference.run(backwards), backwards)[::-1]
-        of_long, own = noise(theirs[:1], exact[:1], source), noise(theirs[1:], exact[1:], source)
+        known = len(theirs) - sum(len(answers(task, *each)) for each in zip(outputs[-len(rare) :], rare, strict=True))
+        of_long, own, of_rare = (
+            noise(theirs[part], exact[part], source) for part in (slice(1), slice(1, known), slice(known, None))
+        )
         own = own.beside(_error(theirs[1 : 1 + len(reordered)], reordered))
         of_long = of_long.at_least(own)
 
@@ -66,10 +70,11 @@ def compare_encoder(
 
         try:
             long, first, *rest = map(both, feeds, outputs)
-            alone = _joined(rest)
+            alone, unusual = _joined(rest[: -len(rare)]), _joined(rest[-len(rare) :])
             findings = [
                 *_errors("output", _joined([first, alone]), limits),
                 *_errors("longest", long, Limits(manifest.precision, budget, of_long)),
+                *_errors("vocabulary", unusual, Limits(manifest.precision, budget, of_rare.at_least(own))),
                 *_judged(kind, asked, both, [long, first, alone], judged),
                 *_padding(same, limits, first, alone),
                 _company(same, session, task, asked),

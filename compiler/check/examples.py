@@ -23,6 +23,15 @@ PAIRS = {"text-classification": 2, "next-sentence-prediction": 1, "question-answ
 OTHER_PAIRS = 4
 
 
+def spread_tokens(vocabulary: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Every token in turn, as often as there is room; of a larger vocabulary tokens evenly spread: `shape` int64."""
+    count = int(np.prod(shape))
+    places = np.arange(count)
+    if vocabulary > count:
+        places = np.linspace(0, vocabulary - 1, count).astype(np.int64)
+    return (places % vocabulary).reshape(shape)
+
+
 class Examples:
     """Feeds for one task, made when they are asked for.
 
@@ -71,13 +80,15 @@ class Examples:
         """
         length, choices = min(COMPANY, self._context), self._choices
         texts = self._text.pieces([length] * (BATCH // 2 * choices), 0)
-        rows = ROUNDS * len(texts)
-        places = np.arange(rows * length)
-        if self._vocabulary > len(places):
-            places = np.linspace(0, self._vocabulary - 1, len(places)).astype(np.int64)
-        others = (places % self._vocabulary).reshape(ROUNDS, len(texts), length)
         alone = [self._feed(list(texts[i : i + choices])) for i in range(0, len(texts), choices)]
-        return alone, [self._feed([*texts, *each]) for each in others]
+        return alone, [self._feed([*texts, *each]) for each in self._others()]
+
+    def rare(self) -> list[Feeds]:
+        """Batches of those others alone, which have tokens that running text lacks."""
+        return [self._feed(list(each)) for each in self._others()]
+
+    def _others(self) -> np.ndarray:
+        return spread_tokens(self._vocabulary, (ROUNDS, BATCH // 2 * self._choices, min(COMPANY, self._context)))
 
     def _of_batch(self, number: int) -> list[np.ndarray | Pair]:
         lengths = [

@@ -3,3 +3,13 @@
 Whatever lowering, export, quantization or the engine's own code could get wrong, once each. The check has to find all
 whose effect, measured on other inputs than its own, is above the model's own noise: `trial`.
 """
+
+from __future__ import annotations
+
+from tests.planted.decoder import DECODER
+from tests.planted.encoder import ENCODER
+from tests.planted.encoder_decoder import ENCODER_DECODER
+from tests.planted.fault import Fault
+
+FAULTS: tuple[Fault, ...] = (*ENCODER, *DECODER, *ENCODER_DECODER)
+NOTHING = Fault("", "nothing")

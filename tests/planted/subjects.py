@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from compiler import bundle, pipeline, records
+from compiler.checkpoint.arithmetic import Arithmetic
 from compiler.checkpoint.quiet import quiet
 from compiler.checkpoint.reference import Reference
 from compiler.engines import Feeds, Session, open_bundle
@@ -45,7 +46,7 @@ assert all(row in FAMILIES for row in SUBJECTS.values())
 class Remembering:
     """A reference that computes the answer to each question once, and is opened no more after that."""
 
-    def __init__(self, folder: Path, task: str, dtype: Literal["float32", "float64"]) -> None:
+    def __init__(self, folder: Path, task: str, dtype: Arithmetic) -> None:
         self._opening = folder, task, dtype
         self._model: Reference | None = None
         self._known: dict[Any, Any] = {}
@@ -92,7 +93,7 @@ class Subject:
     adapters: dict[str, Feeds]
     _references: dict[tuple[str, str], Remembering] = field(default_factory=dict)
 
-    def reference(self, dtype: Literal["float64", "float32"], adapter: str = "") -> Remembering:
+    def reference(self, dtype: Arithmetic, adapter: str = "") -> Remembering:
         """The checkpoint in PyTorch, with one of its adapters."""
         key = (adapter, dtype)
         if key not in self._references:

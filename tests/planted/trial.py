@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compiler.check import check
+from compiler.checkpoint.marks import marks
 from compiler.corpus import evaluation_text
 from compiler.engines import Feeds, Session
 from compiler.errors import CompilerError
@@ -27,8 +28,6 @@ from tests.planted.subjects import Subject
 FACTOR = 10.0
 
 TEXTS = 40  # of the evaluation text's topics
-
-NOTHING = Fault("", "nothing")
 
 
 @dataclass(frozen=True)
@@ -112,6 +111,7 @@ class Trial:
             evaluation_text()[:TEXTS],
             budget=budget,
             tokenizer=subject.folder / "tokenizer.json",
+            marks=marks(subject.checkpoints[""]),
             adapters={
                 name: (with_matrices(session, matrices), functools.partial(subject.reference, adapter=name))
                 for name, matrices in adapters.items()

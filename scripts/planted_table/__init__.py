@@ -1,0 +1,1 @@
+"""Every planted fault on trial: what scripts/planted_faults runs."""
