@@ -3,37 +3,95 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from compiler.checkpoint.adapter import ORIGIN
+from compiler.checkpoint.gguf_keys import require_known
+from compiler.checkpoint.gguf_rope import FREQUENCIES, scaled
+from compiler.checkpoint.gguf_tokenizer import settle
 from compiler.checkpoint.quiet import quiet
 from compiler.errors import CheckpointError
 from compiler.storage import staging
+
+LONGEST = 64  # entries of a list that are read
 
 
 def materialize(path: Path, out: Path) -> Path:
     """Dequantize `path` into `out` (config.json, model.safetensors float32, tokenizer.json) unless it is there.
 
     Raises:
-        CheckpointError: the file is cut short, damaged, or of an architecture that transformers cannot read.
+        CheckpointError: the file is cut short, damaged, of an architecture that transformers cannot read, or holds keys
+            or tensors that would be left out.
     """
     if (out / "config.json").exists():
         return out
-    with _read_once():
-        _require_whole(path)
+    with read_once() as read:
+        reader = _require_whole(path, read)
+        metadata = metadata_of(reader)
         model, tokenizer = _load(path)
+    factors = next((np.array(each.data) for each in reader.tensors if each.name == FREQUENCIES), None)
+    require_known(path, metadata, model.config)
+    if rope := getattr(model.config, "rope_parameters", None):
+        model.config.rope_parameters = scaled(path, metadata, factors, rope)
+    elif factors is not None or any(".rope.scaling." in key for key in metadata):
+        raise CheckpointError(
+            f"{path}: rope scaling of a model without rotary positions", found=model.config.model_type
+        )
+    _require_tensors(path, reader, model)
+    settle(path, metadata, tokenizer)
+    _end(model, metadata)
     with quiet(), staging(out, "config.json") as stage:
         model.save_pretrained(stage, max_shard_size="1TB")
         tokenizer.save_pretrained(stage)
+        (stage / ORIGIN).write_text(str(path), encoding="utf-8")
     return out
 
 
-def _require_whole(path: Path) -> None:
-    import gguf
+def metadata_of(reader: Any) -> dict[str, Any]:
+    """A file's keys; of long lists, such as the vocabulary, the number of entries."""
+    return {
+        key: len(field.data) if len(field.data) > LONGEST else field.contents() for key, field in reader.fields.items()
+    }
 
+
+def _require_tensors(path: Path, reader: Any, model: Any) -> None:
+    """Every number of the file is in the model, and the model has no others."""
+    from transformers.modeling_gguf_pytorch_utils import TensorProcessor, get_gguf_hf_weights_map
+
+    stored = {each.name: int(each.n_elements) for each in reader.tensors if each.name != FREQUENCIES}
+    if sum(stored.values()) == sum(parameter.numel() for parameter in model.parameters()):
+        return
     try:
-        reader = gguf.GGUFReader(path)
+        known = get_gguf_hf_weights_map(model, TensorProcessor())
+        strangers = sorted(name for name in stored if name not in known)
+    except Exception:  # noqa: BLE001 - it serves the message only, and not every architecture
+        strangers = []
+    raise CheckpointError(
+        f"{path}: the tensors of this GGUF are not those of the model",
+        found=f"{len(strangers)} without a place: {', '.join(strangers[:3])}"
+        if strangers
+        else f"{sum(stored.values())} numbers",
+        expected=f"{sum(parameter.numel() for parameter in model.parameters())} numbers of {type(model).__name__}",
+        action="use the original checkpoint folder instead",
+    )
+
+
+def _end(model: Any, metadata: dict[str, Any]) -> None:
+    """A turn or a message that ends also ends an answer, as it does for llama.cpp."""
+    ends = [metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")]
+    found = list(dict.fromkeys(each for each in ends if each is not None))
+    if len(found) > 1:
+        model.generation_config.eos_token_id = found
+
+
+def _require_whole(path: Path, read: Callable[[Path], Any]) -> Any:
+    try:
+        reader = read(path)
     except Exception as error:  # the reader indexes into the file and raises whatever a cut or forged one provokes
         raise CheckpointError(
             f"{path}: damaged or cut short",
@@ -48,6 +106,7 @@ def _require_whole(path: Path) -> None:
             expected=f"{end} bytes",
             action="download the file again",
         )
+    return reader
 
 
 def _load(path: Path):  # type: ignore[no-untyped-def]
@@ -56,11 +115,12 @@ def _load(path: Path):  # type: ignore[no-untyped-def]
 
     try:
         with quiet():
-            model = AutoModelForCausalLM.from_pretrained(
+            model, info = AutoModelForCausalLM.from_pretrained(
                 path.parent,
                 gguf_file=path.name,
                 quantization_config=GgufConfig(gguf_file=path.name, dequantize=True),
                 dtype=torch.float32,
+                output_loading_info=True,
             )
             tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     except Exception as error:  # transformers' GGUF conversion raises many kinds
@@ -69,11 +129,15 @@ def _load(path: Path):  # type: ignore[no-untyped-def]
             found=(str(error).strip() or type(error).__name__).splitlines()[0],
             action="use the original checkpoint folder instead",
         ) from error
+    if missing := sorted(info["missing_keys"]):
+        raise CheckpointError(
+            f"{path}: tensors missing in this GGUF", found=f"{len(missing)}: {', '.join(missing[:3])}"
+        )
     return model, tokenizer
 
 
 @contextmanager
-def _read_once() -> Iterator[None]:
+def read_once() -> Iterator[Callable[[Path], Any]]:
     """transformers parses the file anew for configuration, weights and tokenizer, 5 s each; parse it once."""
     import gguf
 
@@ -81,6 +145,6 @@ def _read_once() -> Iterator[None]:
     parse = functools.lru_cache(maxsize=1)(original)
     gguf.GGUFReader = lambda path, *args: parse(str(path), *args)
     try:
-        yield
+        yield lambda path: parse(str(path))
     finally:
         gguf.GGUFReader = original

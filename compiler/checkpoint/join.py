@@ -80,7 +80,7 @@ def _join(checkpoint: Checkpoint, base: Path, adapter: Adapter, cache: Path) -> 
         return out
     own = {name for name in TOKENIZER if (adapter.folder / name).is_file()} if _brings_tokenizer(adapter) else set()
     with staging(out, "config.json") as folder:
-        for path in base.iterdir():
+        for path in [base] if base.is_file() else base.iterdir():
             if path.name not in {"config.json", *own}:
                 os.symlink(path.absolute(), folder / path.name)
         for name in own:
@@ -89,7 +89,7 @@ def _join(checkpoint: Checkpoint, base: Path, adapter: Adapter, cache: Path) -> 
         for name in (CONFIG, WEIGHTS):
             shutil.copyfile(adapter.folder / name, folder / FOLDER / name)
         (folder / FOLDER / ORIGIN).write_text(adapter.location, encoding="utf-8")
-        config = json.loads((base / "config.json").read_bytes())
+        config = json.loads((checkpoint.folder / "config.json").read_bytes())
         (folder / "config.json").write_text(json.dumps({**config, **_labels(adapter, config)}, indent=2))
     return out
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compiler.checkpoint.adapter import VIRTUAL, WEIGHTS
+from compiler.checkpoint.gguf_original import open_gguf
 from compiler.checkpoint.join import FOLDER as ADAPTER
 from compiler.checkpoint.load import load_model, origin
 from compiler.checkpoint.quiet import quiet
@@ -26,7 +27,8 @@ def open_original(folder: Path, task: str, dtype: str = "float32") -> torch.nn.M
     """The model in eval mode on the CPU, with the adapter that `folder` may hold beside its layers.
 
     Args:
-        folder: config.json and weights, pickled or safetensors; a folder `adapter` in it holds a PEFT adapter.
+        folder: config.json and weights, pickled or safetensors, or a GGUF file, or a folder with one; a folder
+            `adapter` in it holds a PEFT adapter.
         task: a key of `tasks.TASKS`.
         dtype: "float32" or "float64".
 
@@ -37,11 +39,15 @@ def open_original(folder: Path, task: str, dtype: str = "float32") -> torch.nn.M
 
     adapter = folder / ADAPTER
     pickled = not any((folder / name).exists() for name in (SAFETENSORS, f"{SAFETENSORS}.index.json"))
+    gguf = folder if folder.is_file() else next(folder.glob("*.gguf"), None) if pickled else None
     if not pickled and not adapter.is_dir():
         return load_model(folder, task, dtype)
     try:
         with quiet():
-            model = _base(folder, task, dtype, pickled=pickled)
+            if gguf:
+                model = open_gguf(gguf, _loader(task), getattr(torch, dtype))
+            else:
+                model = _base(folder, task, dtype, pickled=pickled)
             if adapter.is_dir():
                 model = _beside(model, adapter)
     except Exception as error:  # transformers and PEFT raise whatever the files provoke
@@ -52,11 +58,16 @@ def open_original(folder: Path, task: str, dtype: str = "float32") -> torch.nn.M
     return model.to(getattr(torch, dtype)).eval()  # type: ignore[no-any-return]
 
 
-def _base(folder: Path, task: str, dtype: str, *, pickled: bool) -> Any:
-    import torch
+def _loader(task: str) -> Any:
     import transformers
 
-    return getattr(transformers, TASKS[task].auto_class).from_pretrained(
+    return getattr(transformers, TASKS[task].auto_class)
+
+
+def _base(folder: Path, task: str, dtype: str, *, pickled: bool) -> Any:
+    import torch
+
+    return _loader(task).from_pretrained(
         folder,
         dtype=getattr(torch, dtype),
         local_files_only=True,

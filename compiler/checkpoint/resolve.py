@@ -41,7 +41,7 @@ class Checkpoint:
 
     `location` is what the user named. `adapters` are those that stay apart; one that is compiled in is part of
     `folder`, and `compiled_in` is what the user named it by. `original` is the source itself where `folder` was
-    converted from it: a folder with pickled weights.
+    converted from it: a GGUF file, or a folder with pickled weights.
     """
 
     source: Source
@@ -101,7 +101,7 @@ def resolve(
 
     config = configuration(folder, model)
     _require_tokenizer(folder, model)
-    original = None
+    original = path if source.kind == "gguf" else None
     if not any((folder / name).exists() for name in (SAFETENSORS, f"{SAFETENSORS}.index.json")):
         original, folder = folder, _from_pickle(folder, model, source, allow_pickle, cache)
     weights = weight_files(folder, model)

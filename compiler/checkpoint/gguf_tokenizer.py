@@ -1,0 +1,52 @@
+"""A GGUF file's tokenizer does what the file says, beyond what transformers makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from compiler.errors import CheckpointError
+
+PLAIN = frozenset({"default", "gpt-2", "gpt2"})
+DIGITS = frozenset({"smollm", "starcoder", "refact", "command-r", "codeshell"})  # each digit is a piece of its own
+
+
+def settle(path: Path, metadata: Mapping[str, Any], tokenizer: Any) -> None:
+    """Split texts as `tokenizer.ggml.pre` says, and refuse a tokenizer that puts other marks around them.
+
+    Raises:
+        CheckpointError: it names the key.
+    """
+    from tokenizers import pre_tokenizers
+    from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
+
+    prefix = "tokenizer.ggml."
+    stated = {key.removeprefix(prefix): value for key, value in metadata.items() if key.startswith(prefix)}
+    split = stated.get("pre", "default")
+    if stated.get("model") == "gpt2" and split in DIGITS:
+        byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Digits(individual_digits=True), byte_level]
+        )
+    elif stated.get("model") == "gpt2" and split not in PLAIN and split not in GGUF_PRE_TOKENIZER_SPLITS:
+        raise _unsupported(path, "pre", split, "a way of splitting texts that transformers knows")
+    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
+    framed = tokenizer("a")["input_ids"]
+    does = {
+        "add_bos_token": bool(framed) and framed[0] == stated.get("bos_token_id"),
+        "add_eos_token": bool(framed) and framed[-1] == stated.get("eos_token_id"),
+        "add_space_prefix": tokenizer.convert_ids_to_tokens(plain)[0][:1] in ("\u2581", "\u0120"),
+    }
+    for name, done in does.items():
+        if name in stated and bool(stated[name]) != done:
+            raise _unsupported(path, name, stated[name], str(done))
+
+
+def _unsupported(path: Path, name: str, found: object, expected: str) -> CheckpointError:
+    return CheckpointError(
+        f'{path}: "tokenizer.ggml.{name}" of this GGUF is not supported',
+        found=str(found)[:80],
+        expected=expected,
+        action="use the original checkpoint folder instead",
+    )
