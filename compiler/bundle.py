@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import stat
+import hashlib
+import re
 import sys
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import msgspec
 
-from compiler.errors import IntegrityError
-from compiler.records import SCHEMA_VERSION, Built, FileEntry, Manifest, Optimized, load, save
-from compiler.storage import digest
+from compiler import inventory, records
+from compiler.errors import IntegrityError, UsageError
+from compiler.reading import read_bytes
+from compiler.records import SCHEMA_VERSION, Built, Manifest, Optimized
+from compiler.storage import recover
 
 MANIFEST = "manifest.json"
+DIGEST = "manifest.sha256"
 CERTIFICATE = "certificate.json"
+UNLISTED = frozenset({MANIFEST, DIGEST})  # what no manifest can list
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def manifest_of(optimized: Optimized, built: Built) -> Manifest:
@@ -53,28 +57,47 @@ def manifest_of(optimized: Optimized, built: Built) -> Manifest:
 
 
 def seal(folder: Path, manifest: Manifest) -> Manifest:
-    """Record size and SHA-256 of every file under `folder` in `manifest.files` and write it as manifest.json.
+    """Record size and SHA-256 of every file under `folder` in `manifest.files`; write manifest.json and its digest.
 
     Raises:
-        IntegrityError: the folder holds a link or a special file, or lacks the model.
+        IntegrityError: the folder holds a link or a special file, or lacks a file that the manifest names.
     """
-    files = {
-        name: FileEntry(sha256=digest(folder / name), size=(folder / name).stat().st_size)
-        for name in sorted(_walk(folder))
-    }
-    sealed = msgspec.structs.replace(manifest, files=files)
+    sealed = msgspec.structs.replace(manifest, files=inventory.take(folder, leave_out=UNLISTED))
     _refuse_hostile(folder, sealed)
-    save(sealed, folder / MANIFEST)
+    write_manifest(folder, sealed)
     return sealed
 
 
-def read(folder: Path) -> Manifest:
-    """The manifest, without a look at the other files.
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write manifest.json, and manifest.sha256 beside it in the form that `sha256sum --check` reads."""
+    content = records.encode(manifest)
+    (folder / MANIFEST).write_bytes(content)
+    (folder / DIGEST).write_text(f"{hashlib.sha256(content).hexdigest()}  {MANIFEST}\n", encoding="ascii")
+
+
+def digest_of(folder: Path) -> str:
+    """What names a bundle with all its files: "sha256:" and the SHA-256 of its manifest, in hex.
 
     Raises:
-        IntegrityError: there is none, or it is not one this version can trust.
+        IntegrityError: there is no manifest.
     """
-    manifest = load(folder / MANIFEST, Manifest)
+    return "sha256:" + hashlib.sha256(_manifest(folder)).hexdigest()
+
+
+def read(folder: Path, digest: str | None = None) -> Manifest:
+    """The manifest, without a look at the other files.
+
+    Args:
+        folder: the bundle.
+        digest: the bundle's, as `digest_of` gives it, from a source that is trusted; None takes what is there.
+
+    Raises:
+        IntegrityError: there is none, it is not one this version can trust, or the bundle has another digest.
+        UsageError: `digest` is none.
+    """
+    content = _manifest(folder)
+    _require_digest(folder, content, digest)
+    manifest = records.parse(content, Manifest, str(folder / MANIFEST))
     if manifest.schema_version != SCHEMA_VERSION:
         raise IntegrityError(
             f"{folder / MANIFEST}: another version of the format",
@@ -86,76 +109,118 @@ def read(folder: Path) -> Manifest:
     return manifest
 
 
-def verify(folder: Path) -> Manifest:
-    """Compare every file with the manifest.
+def verify(folder: Path, digest: str | None = None) -> Manifest:
+    """Compare every file with the manifest. Arguments as in `read`.
+
+    Raises:
+        IntegrityError: names all files that were changed, are missing or were added; or as `read`.
+    """
+    manifest = read(folder, digest)
+    compare(folder, manifest)
+    return manifest
+
+
+def compare(folder: Path, manifest: Manifest) -> None:
+    """The same with a manifest that was read.
 
     Raises:
         IntegrityError: names all files that were changed, are missing or were added.
     """
-    manifest = read(folder)
-    present = set(_walk(folder))
-    listed = manifest.files
-    changed = [name for name in sorted(present & set(listed)) if not _same(folder / name, listed[name])]
-    findings = {
-        "changed": changed,
-        "missing": sorted(set(listed) - present),
-        "added": sorted(present - set(listed)),
-    }
-    if any(findings.values()):
+    if found := inventory.differences(folder, manifest.files, leave_out=UNLISTED):
         raise IntegrityError(
             f"{folder}: not what was built",
-            found="; ".join(f"{what}: {', '.join(names)}" for what, names in findings.items() if names),
-            expected=f"the {len(listed)} files of {MANIFEST}, unchanged",
+            found=found,
+            expected=f"the {len(manifest.files)} files of {MANIFEST}, unchanged",
             action="copy the bundle again, or rebuild it",
         )
-    return manifest
 
 
-def _same(path: Path, entry: FileEntry) -> bool:
-    return path.stat().st_size == entry.size and digest(path) == entry.sha256
+class Files:
+    """The files of a bundle, for whoever reads one later than the bundle was verified.
+
+    What is given are the bytes whose digest was compared with the manifest in memory, so that a file that was exchanged
+    meanwhile is refused. `compared=False` gives what lies there, for a bundle that was loaded without verification.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, *, compared: bool = True) -> None:
+        self.folder = folder
+        self._listed = manifest.files
+        self._compared = compared
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._listed if self._compared else (self.folder / name).is_file()
+
+    def read(self, name: str) -> bytes:
+        """A file's content.
+
+        Raises:
+            IntegrityError: it is not one of the bundle's, is not what was built, or cannot be read.
+        """
+        if not self._compared:
+            return read_bytes(self.folder / name, IntegrityError, largest=sys.maxsize)
+        if name not in self._listed:
+            raise IntegrityError(
+                f"{self.folder / name}: not one of the bundle's files", expected=f"one that {MANIFEST} lists"
+            )
+        return inventory.read(self.folder / name, self._listed[name])
+
+
+def _manifest(folder: Path) -> bytes:
+    recover(folder)
+    path = folder / MANIFEST
+    if not path.exists():
+        raise IntegrityError(
+            f"{path}: no such file", expected="a Manifest record", action="point to a folder that a build wrote"
+        )
+    return read_bytes(path, IntegrityError)
+
+
+def _require_digest(folder: Path, content: bytes, digest: str | None) -> None:
+    """The manifest is the one that was sealed, and the one that the caller wants."""
+    found = hashlib.sha256(content).hexdigest()
+    if digest is not None:
+        wanted = digest.removeprefix("sha256:")
+        if not _SHA256.fullmatch(wanted):
+            raise UsageError("a bundle's digest", found=digest[:80], expected='"sha256:" and 64 hexadecimal digits')
+        if wanted != found:
+            raise IntegrityError(
+                f"{folder}: another bundle than was asked for",
+                found=f"sha256:{found}",
+                expected=f"sha256:{wanted}",
+                action="do not use it; get the bundle again from where the digest came from",
+            )
+    path = folder / DIGEST
+    stated = read_bytes(path, IntegrityError).decode(errors="replace") if path.exists() else "no such file"
+    if stated != f"{found}  {MANIFEST}\n":
+        raise IntegrityError(
+            f"{folder / MANIFEST}: not what was built",
+            found=f"sha256 {found}",
+            expected=f"{DIGEST}: {stated.strip()[:80]}",
+            action="copy the bundle again, or rebuild it",
+        )
 
 
 def _refuse_hostile(folder: Path, manifest: Manifest) -> None:
-    for name in manifest.files:
-        path = PurePosixPath(name)
-        if (
-            path.is_absolute()
-            or ".." in path.parts
-            or "\\" in name
-            or "\0" in name
-            or str(path) != name
-            or not path.parts
-        ):
+    """Every path in a manifest is one within the bundle, and one that has a digest."""
+    named = [
+        manifest.model,
+        *([manifest.encoder.model] if manifest.encoder else ()),
+        *(adapter.file for adapter in manifest.adapters),
+        *(plan.file for plan in manifest.plans),
+    ]
+    for name in (*manifest.files, *named):
+        if not inventory.is_within(name):
             raise IntegrityError(
                 f"{folder / MANIFEST}: a file name leads elsewhere",
                 found=repr(name),
                 expected="a path within the bundle",
                 action="do not use this bundle",
             )
-    if manifest.model not in manifest.files:
-        raise IntegrityError(
-            f"{folder / MANIFEST}: its model is not among its files",
-            found=manifest.model,
-            expected=", ".join(manifest.files),
-            action="rebuild the bundle",
-        )
-
-
-def _walk(folder: Path) -> Iterator[str]:
-    """Names of all files but the manifest, relative, with "/"; links are never followed."""
-    for root, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            path = Path(root, name)
-            mode = path.lstat().st_mode
-            if stat.S_ISDIR(mode):
-                continue
-            relative = path.relative_to(folder).as_posix()
-            if not stat.S_ISREG(mode):
-                raise IntegrityError(
-                    f"{path}: not a plain file",
-                    found="a symbolic link" if stat.S_ISLNK(mode) else "a special file",
-                    expected="files and folders only",
-                    action="replace it with what it stands for, or rebuild the bundle",
-                )
-            if relative != MANIFEST:
-                yield relative
+    for name in named:
+        if name not in manifest.files:
+            raise IntegrityError(
+                f"{folder / MANIFEST}: it names a file that is not among its files",
+                found=name,
+                expected=", ".join(manifest.files),
+                action="rebuild the bundle",
+            )

@@ -170,7 +170,7 @@ def run_build(
                 shutil.copyfile(path, out / path.name)
         if optimized.exported.adapters:
             shutil.copytree(exported_in / ADAPTERS, out / ADAPTERS)
-        records.save(bundle.manifest_of(optimized, built), out / bundle.MANIFEST)
+        bundle.seal(out, bundle.manifest_of(optimized, built))
         return built
 
     folder = cache_folder() / "build" / name
@@ -195,7 +195,7 @@ def run_check(
         def reference(of: Path) -> functools.partial[Reference]:
             return functools.partial(Reference, of, manifest.task)
 
-        choose = Adapters(folder, manifest)
+        choose = Adapters(bundle.Files(folder, manifest), manifest)
         session = open_bundle(folder, manifest, manifest.options)
         try:
             checked = check(
@@ -272,7 +272,7 @@ def run_seal(
     )
     with staging(out, bundle.MANIFEST) as folder:
         for path in built_in.iterdir():
-            if path.is_file() and path.name not in (BUILT, bundle.MANIFEST):
+            if path.is_file() and path.name not in {BUILT, *bundle.UNLISTED}:
                 shutil.copyfile(path, folder / path.name)
         for part in (ADAPTERS, PLANS):
             if (built_in / part).is_dir():

@@ -17,6 +17,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"reading"}),
     frozenset({"records", "storage", "corpus", "statistics", "driver"}),
+    frozenset({"inventory"}),
     frozenset({"tasks", "generation", "machine", "bundle", "cache", "traffic", "pooling", "context", "verdict"}),
     frozenset({"checkpoint", "engines"}),
     frozenset({"profile"}),

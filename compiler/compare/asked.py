@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from compiler.bundle import Files
 from compiler.engines import Session, open_bundle
 from compiler.records import Manifest
 from compiler.runtime import Model
@@ -42,5 +43,5 @@ def asking(folder: Path, manifest: Manifest) -> Iterator[Asked]:
     """A bundle whose files were verified, loaded for as long as the block lasts."""
     session = open_bundle(folder, manifest, manifest.options)
     with Model(folder, manifest, session) as model:
-        yield Asked(model, session, Text(folder, manifest))
+        yield Asked(model, session, Text(Files(folder, manifest), manifest))
     session.close()

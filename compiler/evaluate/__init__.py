@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from compiler.bundle import Files
 from compiler.errors import InputError, UsageError
 from compiler.evaluate import data, robustness
 from compiler.evaluate.columns import Item, bind
@@ -56,7 +57,7 @@ class Plan:
                 found=f"{theirs.task} {', '.join(theirs.labels)}",
                 expected=f"{ours.task} {', '.join(ours.labels)}",
             )
-        _fit(self.items, self.chosen, other.manifest, Text(other.folder, other.manifest))
+        _fit(self.items, self.chosen, other.manifest, Text(Files(other.folder, other.manifest), other.manifest))
         return other
 
     def run(
@@ -102,7 +103,7 @@ class Plan:
 
         shown("loading", 0, 0)
         model, session = stack.enter_context(system.open())
-        text = Text(system.folder, system.manifest)
+        text = Text(Files(system.folder, system.manifest), system.manifest)
         return Evidence(system, model, session, text, tuple(self.items.values()), settings, shown)
 
     def _evaluate(self, side: Evidence, include_texts: bool) -> System:
@@ -166,7 +167,7 @@ def plan(
     """
     manifest = made.manifest
     answers = answers_of(made.folder, manifest)
-    text = Text(made.folder, manifest)
+    text = Text(Files(made.folder, manifest), manifest)
     settings = Settings(
         answers=answers,
         reading=Reading(*sizes(manifest.context_length, window, stride)),

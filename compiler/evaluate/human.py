@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from compiler.bundle import Files
 from compiler.errors import UsageError
 from compiler.evaluate import data
 from compiler.evaluate.columns import bind
@@ -55,7 +56,7 @@ def write_page(
             )
     asked = _prompts(prompts, contestants[0])
     for each in contestants:
-        starts = starts_of(each.manifest, Text(each.folder, each.manifest))
+        starts = starts_of(each.manifest, Text(Files(each.folder, each.manifest), each.manifest))
         for prompt in asked:
             starts.read(prompt)
     answers = [_answers(each, asked, max_new_tokens, progress) for each in contestants]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from compiler.bundle import Files
 from compiler.errors import InputError, did_you_mean
 from compiler.records import Manifest
 from compiler.runtime.scores import labels
@@ -55,7 +56,7 @@ class Answers:
 
 def answers_of(folder: Path, manifest: Manifest) -> Answers:
     """Of a bundle; only its configuration and its tokenizer are read."""
-    text = Text(folder, manifest)
+    text = Text(Files(folder, manifest), manifest)
     classifies = manifest.task in {"text-classification", "token-classification"}
     names = tuple(labels(manifest, text)) if classifies else ()
     kind = text.config.get("problem_type")

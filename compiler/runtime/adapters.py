@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
-from pathlib import Path
 
 import numpy as np
 
+from compiler.bundle import Files
 from compiler.engines import Feeds, Session
 from compiler.engines.adapted import AdaptedSession
 from compiler.errors import InputError, IntegrityError, UsageError, did_you_mean
@@ -16,8 +17,8 @@ from compiler.records import Adapter, Manifest
 class Adapters:
     """Chooses adapters by name."""
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
-        self._folder = folder
+    def __init__(self, files: Files, manifest: Manifest) -> None:
+        self._files = files
         self._adapters = {adapter.name: adapter for adapter in manifest.adapters}
         self._inputs = manifest.adapter_inputs
         self._matrices: dict[str, Feeds] = {}
@@ -45,9 +46,10 @@ class Adapters:
         return session.with_matrices(self._matrices[name])
 
     def _read(self, adapter: Adapter) -> Feeds:
-        path = self._folder / adapter.file
+        path = self._files.folder / adapter.file
+        content = self._files.read(adapter.file)
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with np.load(io.BytesIO(content), allow_pickle=False) as archive:
                 found = {name: np.ascontiguousarray(archive[name]) for name in archive.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise IntegrityError(f"{path}: not an adapter's file", found=str(error), action="build it again") from error

@@ -12,7 +12,7 @@ from typing import Any, Literal, Unpack, overload
 import msgspec
 import numpy as np
 
-from compiler import bundle, records
+from compiler import bundle, inventory, records
 from compiler.engines import Session, open_bundle, serving
 from compiler.errors import InputError, UsageError
 from compiler.records import Certificate, Manifest, Serving
@@ -35,12 +35,14 @@ class UnverifiedWarning(UserWarning):
     """A bundle was loaded with `verify=False`: its files were not compared with their digests."""
 
 
-def load(path: str | Path, *, verify: bool = True, threads: int | None = None) -> Model:
+def load(path: str | Path, *, verify: bool = True, digest: str | None = None, threads: int | None = None) -> Model:
     """Open a bundle.
 
     Args:
         path: the folder that a build wrote.
         verify: compare every file with its digest first. False is faster, and warns with `UnverifiedWarning`.
+        digest: the bundle's, as `compile build` and `compile inspect` print it ("sha256:..."). What a bundle says about
+            itself shows damage; only a digest that came by another way shows that it is the bundle you mean.
         threads: 0 uses every physical core; None keeps what the bundle was built with.
 
     Warns:
@@ -48,7 +50,8 @@ def load(path: str | Path, *, verify: bool = True, threads: int | None = None) -
 
     Raises:
         InputError: no such number of threads.
-        IntegrityError: a file was changed, is missing or was added.
+        IntegrityError: a file was changed, is missing or was added, also while it was opened; or it is another bundle.
+        UsageError: `digest` is none.
         EngineUnavailableError: the engine is not installed here.
         EngineError: the engine cannot open the model.
     """
@@ -57,9 +60,15 @@ def load(path: str | Path, *, verify: bool = True, threads: int | None = None) -
         raise InputError("threads is out of range", found=repr(threads), expected=f"0 to {MOST_THREADS}")
     if not verify:
         warnings.warn(f"{folder} is loaded without checking its digests", UnverifiedWarning, stacklevel=2)
-    manifest = bundle.verify(folder) if verify else bundle.read(folder)
+    manifest = bundle.read(folder, digest)
+    before = inventory.stamps(folder) if verify else {}
+    if verify:
+        bundle.compare(folder, manifest)
     options = manifest.options if threads is None else msgspec.structs.replace(manifest.options, threads=threads)
-    model = named(Model, manifest.architecture)(folder, manifest, open_bundle(folder, manifest, options))
+    session = open_bundle(folder, manifest, options)
+    if verify:
+        inventory.require_untouched(folder, before)
+    model = named(Model, manifest.architecture)(folder, manifest, session, verified=verify)
     model.serving = serving(manifest, options)
     if bundle.CERTIFICATE in manifest.files:
         elsewhere.warn(folder.name, model.certificate, model.serving)
@@ -78,9 +87,10 @@ class Model(Understanding, PipelineModel):
 
     serving: Serving | None = None
 
-    def __init__(self, folder: Path, manifest: Manifest, session: Session) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, session: Session, *, verified: bool = True) -> None:
         super().__init__()
         self.folder = folder
+        self._files = bundle.Files(folder, manifest, compared=verified)
         self.manifest = manifest
         self._open: Session | None = session
         self._feeds = FeedCheck(manifest.inputs, manifest.token_rows)
@@ -92,7 +102,8 @@ class Model(Understanding, PipelineModel):
         Raises:
             IntegrityError: the bundle holds none.
         """
-        return records.load(self.folder / bundle.CERTIFICATE, Certificate)
+        content = self._files.read(bundle.CERTIFICATE)
+        return records.parse(content, Certificate, str(self.folder / bundle.CERTIFICATE))
 
     def run(self, feeds: Mapping[str, np.ndarray], *, adapter: str | None = None) -> dict[str, np.ndarray]:
         """Raw tensors in, all outputs out. Names, dtypes and shapes are those of `manifest.inputs` and `.outputs`.
@@ -224,11 +235,11 @@ class Model(Understanding, PipelineModel):
 
     @cached_property
     def _adapters(self) -> Adapters:
-        return Adapters(self.folder, self.manifest)
+        return Adapters(self._files, self.manifest)
 
     @cached_property
     def _text(self) -> Text:
-        return Text(self.folder, self.manifest)
+        return Text(self._files, self.manifest)
 
     @cached_property
     def _generator(self) -> Generator:

@@ -14,9 +14,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from compiler.bundle import Files
 from compiler.engines import Session
-from compiler.errors import InputError, UsageError
+from compiler.errors import InputError, IntegrityError, UsageError
 from compiler.generation import ids as tokens_of
+from compiler.reading import parse_json
 from compiler.records import Manifest
 from compiler.runtime.generation import Generator
 from compiler.runtime.options import resolve
@@ -25,6 +27,7 @@ from compiler.runtime.starts import Start
 from compiler.runtime.text import Text
 
 # Arguments of transformers' models that ask for outputs no bundle has; others, such as `use_cache`, change no answer.
+GENERATION = "generation_config.json"
 EXTRAS = ("output_hidden_states", "output_attentions", "labels")
 
 T = TypeVar("T")
@@ -35,6 +38,7 @@ class PipelineModel:
 
     manifest: Manifest
     folder: Path
+    _files: Files
     base_model_prefix = "model"
     input_modalities = ("text",)
     output_modalities = ("text",)
@@ -112,15 +116,17 @@ class PipelineModel:
     @cached_property
     def config(self) -> Any:
         """The checkpoint's configuration (transformers)."""
-        return _loaded("transformers").AutoConfig.from_pretrained(self.folder, local_files_only=True)
+        kind = type(_loaded("transformers").AutoConfig.for_model(self.manifest.model_type))
+        return kind.from_dict(self._settings("config.json"))
 
     @cached_property
     def generation_config(self) -> Any:
         """The checkpoint's settings of generation (transformers)."""
         kind = _loaded("transformers").GenerationConfig
-        if (self.folder / "generation_config.json").is_file():
-            return kind.from_pretrained(self.folder, local_files_only=True)
-        return kind()
+        return kind.from_dict(self._settings(GENERATION)) if GENERATION in self._files else kind()
+
+    def _settings(self, name: str) -> dict[str, Any]:
+        return parse_json(self._files.read(name), dict[str, Any], IntegrityError, str(self.folder / name))
 
     @property
     def name_or_path(self) -> str:

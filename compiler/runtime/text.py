@@ -5,15 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import msgspec
 from tokenizers import Encoding, Tokenizer
 
+from compiler.bundle import Files
 from compiler.errors import InputError, IntegrityError, UsageError
 from compiler.generation import Settings, read, require_tokens
-from compiler.reading import read_bytes, read_json
+from compiler.reading import parse_json
 from compiler.records import Manifest
 from compiler.runtime.chat import ChatTemplate
 
@@ -42,18 +42,18 @@ class Text:
         limit: tokens after which an encoder's text is cut.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
-        self.folder = folder
-        self.tokenizer = _tokenizer(folder)
+    def __init__(self, files: Files, manifest: Manifest) -> None:
+        self.folder = files.folder
+        self.tokenizer = _tokenizer(files)
         model, generation, settings = (
-            _read(folder / f"{name}.json") for name in ("config", "generation_config", "tokenizer_config")
+            _read(files, f"{name}.json") for name in ("config", "generation_config", "tokenizer_config")
         )
         self.config, self.settings = model, settings
         self.declared = Settings()
         if manifest.cache:
-            self.declared = read(generation, IntegrityError, str(folder / GENERATION))
+            self.declared = read(generation, IntegrityError, str(files.folder / GENERATION))
             if rows := _rows(manifest):
-                require_tokens(self.declared, rows, IntegrityError, str(folder / GENERATION))
+                require_tokens(self.declared, rows, IntegrityError, str(files.folder / GENERATION))
         declared_length = manifest.pooling and manifest.pooling.max_length
         self.limit = min(manifest.context_length, declared_length or _length(settings) or manifest.context_length)
         if manifest.kind == "encoder":
@@ -71,7 +71,7 @@ class Text:
         # transformers asks nobody else for the ends; a bundle without that file is older than this rule.
         ending = [generation] if manifest.cache and generation else declared
         self.ends: frozenset[int] = frozenset(_ids(ending, "eos_token_id"))
-        templates = _chat_templates(folder, settings)
+        templates = _chat_templates(files, settings)
         self.chat = ChatTemplate(templates, special) if templates else None
 
     def encode(
@@ -101,22 +101,26 @@ class Text:
         return whole
 
 
-def _tokenizer(folder: Path) -> Tokenizer:
-    path = folder / TOKENIZER
-    if not path.is_file():
-        raise UsageError(f"{folder}: the bundle has no tokenizer", expected=TOKENIZER, action="use run() with tensors")
+def _tokenizer(files: Files) -> Tokenizer:
+    if TOKENIZER not in files:
+        raise UsageError(
+            f"{files.folder}: the bundle has no tokenizer", expected=TOKENIZER, action="use run() with tensors"
+        )
+    content = files.read(TOKENIZER)
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_buffer(content)
     except Exception as error:  # tokenizers raises nothing more precise
-        raise IntegrityError(f"{path}: not a tokenizer", found=str(error)) from error
+        raise IntegrityError(f"{files.folder / TOKENIZER}: not a tokenizer", found=str(error)) from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(files: Files, name: str) -> dict[str, Any]:
     """A checkpoint's JSON object; {} when it has no such file."""
-    return read_json(path, dict[str, Any], IntegrityError) if path.exists() else {}
+    if name not in files:
+        return {}
+    return parse_json(files.read(name), dict[str, Any], IntegrityError, str(files.folder / name))
 
 
 def _ids(declared: Sequence[dict[str, Any]], key: str) -> tuple[int, ...]:
@@ -160,14 +164,14 @@ def _content(token: Any) -> str:
     return content or ""
 
 
-def _chat_templates(folder: Path, settings: dict[str, Any]) -> str | dict[str, str]:
+def _chat_templates(files: Files, settings: dict[str, Any]) -> str | dict[str, str]:
     """One template, or several by name; a file of its own comes before what the settings say."""
-    path = folder / TEMPLATE
-    if path.exists():
+    folder = files.folder
+    if TEMPLATE in files:
         try:
-            return read_bytes(path, IntegrityError).decode()
+            return files.read(TEMPLATE).decode()
         except UnicodeDecodeError as error:
-            raise IntegrityError(f"{path}: not UTF-8", found=str(error)) from error
+            raise IntegrityError(f"{folder / TEMPLATE}: not UTF-8", found=str(error)) from error
     match settings.get("chat_template"):
         case None:
             return ""

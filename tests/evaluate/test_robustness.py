@@ -72,7 +72,7 @@ def test_a_drop_is_above_zero_when_it_gets_worse() -> None:
 
 
 def test_kinds_that_mean_something_to_the_model(case: Callable[[str], Case], decoder_bundle: Path) -> None:
-    encoder, decoder = ((Text(folder, bundle.read(folder)), bundle.read(folder))
+    encoder, decoder = ((Text(bundle.Files(folder, bundle.read(folder)), bundle.read(folder)), bundle.read(folder))
                         for folder in (case("text-classification").bundle, decoder_bundle))  # fmt: skip
     assert kinds(["all"], *encoder) == list(KINDS)
     assert kinds(["padding", "typos"], *encoder) == ["typos", "padding"]

@@ -168,6 +168,6 @@ def test_a_label_that_the_configuration_leaves_out_has_a_number(folders: Case) -
     from compiler.runtime.text import Text
 
     manifest = records.load(folders.bundle / bundle.MANIFEST, Manifest)
-    text = Text(folders.bundle, manifest)
+    text = Text(bundle.Files(folders.bundle, manifest), manifest)
     text.config = {"id2label": {"1": "stormy"}}
     assert labels(manifest, text) == ["LABEL_0", "stormy", "LABEL_2"]

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from compiler.bundle import Files
 from compiler.engines import Feeds
 from compiler.errors import InputError, UsageError
 from compiler.records import Tensor
@@ -45,7 +46,7 @@ def encoder(
         tuple(Tensor(name=name, dtype="int32", shape=tuple(dims)) for name in names),
         (Tensor(name="logits", dtype="float32", shape=tuple(answers)),),
     )
-    return Encoder(manifest, Text(folder, manifest), "feature-extraction")
+    return Encoder(manifest, Text(Files(folder, manifest, compared=False), manifest), "feature-extraction")
 
 
 def test_every_text_with_tokens_comes_once_padded_on_the_right(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from compiler.bundle import Files
 from compiler.records import Tensor
 from compiler.runtime.classification import TASK, Classifier
 from compiler.runtime.scores import margins, sigmoid, softmax
@@ -48,7 +49,7 @@ def classifier(tmp_path: Any, labels: int, **config: Any) -> Classifier:
     inputs = (Tensor(name="input_ids", dtype="int64", shape=("batch", "sequence")),)
     outputs = (Tensor(name="logits", dtype="float32", shape=("batch", labels)),)
     manifest = msgspec.structs.replace(models.manifest("encoder", inputs, outputs), task=TASK)
-    text = Text(tmp_path, manifest)
+    text = Text(Files(tmp_path, manifest, compared=False), manifest)
     text.config = {"pad_token_id": 0} | config
     text.pads = True
     return Classifier(manifest, text)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from compiler.bundle import Files
 from compiler.errors import InputError, IntegrityError, UsageError
 from compiler.records import Kind
 from compiler.runtime.chat import Shown
@@ -18,7 +19,12 @@ def text(folder: Path, kind: Kind = "decoder", **files: Any) -> Text:
     (folder / "tokenizer_config.json").unlink()
     for name, content in files.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
-    return Text(folder, models.manifest(kind, (), ()))
+    return unsealed(folder, kind)
+
+
+def unsealed(folder: Path, kind: Kind = "decoder") -> Text:
+    manifest = models.manifest(kind, (), ())
+    return Text(Files(folder, manifest, compared=False), manifest)
 
 
 def test_tokens_with_a_meaning_come_from_the_first_file_that_declares_them(tmp_path: Path) -> None:
@@ -72,7 +78,7 @@ def test_a_chat_template_in_the_tokenizers_settings(tmp_path: Path, template: ob
 
 def test_no_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no tokenizer[\s\S]*run\(\)"):
-        Text(tmp_path, models.manifest("decoder", (), ()))
+        unsealed(tmp_path)
 
 
 def test_broken_files_are_named(tmp_path: Path) -> None:
@@ -80,7 +86,7 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
         text(tmp_path, config=[1])
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(IntegrityError, match=r"tokenizer\.json: not a tokenizer"):
-        Text(tmp_path, models.manifest("decoder", (), ()))
+        unsealed(tmp_path)
 
 
 def test_text_that_is_no_unicode(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from compiler.engines import Decoding, Feeds
 from compiler.engines.onnxruntime_cpu.decoding import ConcatenatedDecoding, SharedDecoding
+from compiler.engines.onnxruntime_cpu.mapping import detach
 from compiler.engines.onnxruntime_cpu.native import NATIVE_ERRORS, explained, open_native, session_options
 from compiler.engines.onnxruntime_cpu.provider import CPU, Provider
 from compiler.engines.onnxruntime_cpu.recompute import RecomputeDecoding
@@ -20,6 +21,7 @@ class OnnxRuntimeSession:
     def __init__(self, model: Path, options: EngineOptions, provider: Provider = CPU) -> None:
         with explained(f"cannot open {model}"):
             self._native = open_native(str(model), session_options(options), provider)
+        detach(model.parent)
         self._provider = provider
         self._outputs = [output.name for output in self._native.get_outputs()]
         self._calls = Calls(self._native, provider) if provider.cuda_graph else None

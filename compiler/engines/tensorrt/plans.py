@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from compiler.errors import EngineError, IntegrityError, StorageError
+from compiler.inventory import is_within
 from compiler.records import Plan
 from compiler.storage import digest
 
@@ -40,9 +41,8 @@ def read_verified(plan: Plan, folder: Path) -> bytes:
     Raises:
         IntegrityError: the file is missing, lies elsewhere, or is not the one that was built.
     """
-    name = PurePosixPath(plan.file)
-    path = folder / name
-    if name.is_absolute() or ".." in name.parts or "\\" in plan.file or "\0" in plan.file:
+    path = folder / plan.file
+    if not is_within(plan.file):
         raise IntegrityError(
             f"{folder}: the file name of a plan leads elsewhere",
             found=repr(plan.file),
