@@ -10,6 +10,7 @@ import json
 import stat
 import tomllib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -100,6 +101,23 @@ def read_bytes(path: Path, raises: type[CompilerError], *, largest: int = LARGES
         raise
     except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
         raise raises(f"{path}: cannot be read", found=getattr(error, "strerror", None) or str(error)) from error
+
+
+@contextmanager
+def foreign(raises: type[CompilerError], subject: str) -> Iterator[None]:
+    """Turn whatever a library raises into an error about `subject`.
+
+    The errors of tokenizers are plain `Exception`s, and where its Rust code gives up, a `PanicException`, which is
+    none.
+    """
+    try:
+        yield
+    except CompilerError:
+        raise
+    except BaseException as error:
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            raise raises(subject, found=str(error)[:500]) from error
+        raise
 
 
 def _refuse_many(content: bytes | str, raises: type[CompilerError], name: str) -> None:

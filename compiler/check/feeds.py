@@ -11,7 +11,8 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from compiler.checkpoint.marks import Marks
-from compiler.errors import InputError
+from compiler.errors import CheckpointError, InputError
+from compiler.reading import foreign
 
 Feeds = dict[str, np.ndarray]
 
@@ -38,13 +39,15 @@ class Text:
 
     def __init__(self, texts: Sequence[str], tokenizer: Path, marks: Marks) -> None:
         self.folder = tokenizer.parent
-        self._tokenizer: Tokenizer = Tokenizer.from_file(str(tokenizer))
+        with foreign(CheckpointError, f"{tokenizer}: not a readable tokenizer"):
+            self._tokenizer: Tokenizer = Tokenizer.from_file(str(tokenizer))
         self.marks = marks
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self.config = _read(tokenizer.with_name("config.json"))
         self._text = "\n\n".join(texts)
-        encoding = self._tokenizer.encode(self._text)
+        with foreign(CheckpointError, f"{tokenizer}: the tokenizer fails at plain text"):
+            encoding = self._tokenizer.encode(self._text)
         special = encoding.special_tokens_mask
         self.prefix: list[int] = encoding.ids[: _leading(special)]
         suffix = encoding.ids[len(special) - _leading(special[::-1]) :]
@@ -99,7 +102,8 @@ class Text:
             start %= max(1, len(self._text) - 2 * size)
             first, second = self._text[start : start + size], self._text[start + size : start + 2 * size]
             self._tokenizer.enable_truncation(max(length, least))
-            encoding = self._tokenizer.encode(first, second)
+            with foreign(CheckpointError, "the tokenizer fails at plain text"):
+                encoding = self._tokenizer.encode(first, second)
             found.append((np.array(encoding.ids, dtype=np.int64), np.array(encoding.type_ids, dtype=np.int64)))
             start += 2 * size
         self._tokenizer.no_truncation()

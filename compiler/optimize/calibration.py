@@ -11,6 +11,7 @@ from tokenizers import Encoding, Tokenizer
 from compiler.corpus import calibration_text
 from compiler.errors import CheckpointError
 from compiler.optimize.passes.base import Feeds
+from compiler.reading import foreign
 from compiler.records import Exported
 
 BATCH = 4
@@ -42,7 +43,8 @@ def text_feeds(tokenizer_file: Path, exported: Exported, count: int, length: int
         start = int(rng.integers(0, max(1, len(texts[index]) - CHARACTERS * longest)))
         passage = texts[index][start : start + CHARACTERS * longest]
         second = passage[len(passage) // 2 :] if paired and len(passages) % 2 else None
-        passages.append(tokenizer.encode(passage, second))
+        with foreign(CheckpointError, f"{tokenizer_file}: the tokenizer fails at plain text"):
+            passages.append(tokenizer.encode(passage, second))
     _check(passages, tokenizer_file, exported)
     return [_feed(passages[start : start + BATCH], exported) for start in range(0, count, BATCH)]
 

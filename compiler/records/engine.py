@@ -102,9 +102,9 @@ class EngineOptions(Record, frozen=True):
     calls of fixed shapes on a GPU once and replays them: each recorded shape takes memory of its own.
     """
 
-    threads: int = 0
+    threads: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0
     spinning: bool = True
-    device: int = 0
+    device: Annotated[int, msgspec.Meta(ge=0, le=1023)] = 0
     cuda_graph: bool = False
     plans: PlanOptions | None = None
 

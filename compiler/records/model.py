@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import msgspec
 
 from compiler.records.base import SCHEMA_VERSION, Record
 from compiler.records.pooling import Pooling
 
 Kind = Literal["encoder", "decoder", "encoder-decoder"]
+
+# What a record may say is bounded, so that no file of a few bytes can ask for all memory.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**40)]  # of parameters
+Size = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]  # of a dim
+Few = Annotated[int, msgspec.Meta(ge=0, le=65_536)]  # layers, heads, widths of a head, ranks
+Dtype = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{2,15}$")]
 
 
 class Source(Record, frozen=True):
@@ -29,8 +37,8 @@ class Tensor(Record, frozen=True):
     """A graph input or output. A dim is a size or a name; equal names are equal sizes. `dtype` is numpy's name."""
 
     name: str
-    dtype: str
-    shape: tuple[int | str, ...]
+    dtype: Dtype
+    shape: tuple[Size | str, ...]
 
 
 class CacheShape(Record, frozen=True):
@@ -45,12 +53,12 @@ class CacheShape(Record, frozen=True):
     `capacity` is the number of columns where the graph fixes it ("shared" only), otherwise any will do.
     """
 
-    layers: int
-    kv_heads: int
-    head_dim: int
+    layers: Few
+    kv_heads: Few
+    head_dim: Few
     layout: Literal["concatenated", "shared", "none"] = "concatenated"
     dtype: Literal["float32", "float16"] = "float32"
-    capacity: int | None = None
+    capacity: Size | None = None
 
 
 class Graph(Record, frozen=True):
@@ -71,7 +79,7 @@ class Adapter(Record, frozen=True):
     name: str
     file: str
     source: Source
-    rank: int
+    rank: Few
 
 
 class Exported(Record, frozen=True):
@@ -97,9 +105,9 @@ class Exported(Record, frozen=True):
     opset: int
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    parameters: int
-    context_length: int
-    vocabulary: int
+    parameters: Count
+    context_length: Size
+    vocabulary: Size
     seconds: float
     versions: dict[str, str]
     cache: CacheShape | None = None

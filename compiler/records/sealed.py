@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+import msgspec
 
 from compiler.records.base import SCHEMA_VERSION, Record
 from compiler.records.engine import EngineOptions, Placement, Plan
-from compiler.records.model import Adapter, CacheShape, Graph, Kind, PassRun, Source, Tensor
+from compiler.records.model import Adapter, CacheShape, Count, Graph, Kind, PassRun, Size, Source, Tensor
 from compiler.records.pooling import Pooling
 from compiler.records.proof import Checked, Machine, Measured
 
@@ -41,7 +43,7 @@ class Certificate(Record, frozen=True):
 
 class FileEntry(Record, frozen=True):
     sha256: str
-    size: int
+    size: Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Manifest(Record, frozen=True):
@@ -64,9 +66,9 @@ class Manifest(Record, frozen=True):
     options: EngineOptions
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    context_length: int
-    vocabulary: int
-    parameters: int
+    context_length: Size
+    vocabulary: Size
+    parameters: Count
     versions: dict[str, str]
     files: dict[str, FileEntry]
     cache: CacheShape | None = None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import zipfile
+from pathlib import Path
 
 import numpy as np
 
@@ -11,7 +13,10 @@ from compiler.bundle import Files
 from compiler.engines import Feeds, Session
 from compiler.engines.adapted import AdaptedSession
 from compiler.errors import InputError, IntegrityError, UsageError, did_you_mean
-from compiler.records import Adapter, Manifest
+from compiler.reading import foreign
+from compiler.records import Adapter, Manifest, Tensor
+
+_HEADER = 1000  # bytes of an array's header, which is a Python literal
 
 
 class Adapters:
@@ -48,19 +53,34 @@ class Adapters:
     def _read(self, adapter: Adapter) -> Feeds:
         path = self._files.folder / adapter.file
         content = self._files.read(adapter.file)
-        try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-                found = {name: np.ascontiguousarray(archive[name]) for name in archive.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise IntegrityError(f"{path}: not an adapter's file", found=str(error), action="build it again") from error
-        for tensor in self._inputs:
-            shape = tuple(adapter.rank if dim == "rank" else dim for dim in tensor.shape)
-            array = found.get(tensor.name)
-            if array is None or array.shape != shape or array.dtype != tensor.dtype:
-                raise IntegrityError(
-                    f"{path}: does not fit this bundle",
-                    found=f"{tensor.name} {'is missing' if array is None else f'{array.dtype} {array.shape}'}",
-                    expected=f"{tensor.dtype} {shape}",
-                    action="build it again",
-                )
-        return {tensor.name: found[tensor.name] for tensor in self._inputs}
+        with (
+            foreign(IntegrityError, f"{path}: not an adapter's file; build it again"),
+            zipfile.ZipFile(io.BytesIO(content)) as archive,
+        ):
+            return {tensor.name: _array(archive, path, tensor, adapter.rank) for tensor in self._inputs}
+
+
+def _array(archive: zipfile.ZipFile, path: Path, tensor: Tensor, rank: int) -> np.ndarray:
+    """One array of a .npz: nothing is unpacked before its name, dtype and shape, and its size, are those expected."""
+    shape = tuple(rank if dim == "rank" else dim for dim in tensor.shape)
+    found = "is missing"
+    if f"{tensor.name}.npy" in archive.namelist():
+        with archive.open(f"{tensor.name}.npy") as member:
+            version = np.lib.format.read_magic(member)
+            if version != (1, 0):
+                raise ValueError(f"version {version} of numpy's format")
+            present, by_column, dtype = np.lib.format.read_array_header_1_0(member, max_header_size=_HEADER)
+            found = f"{dtype} {present}"
+            if present == shape and dtype == tensor.dtype and not dtype.hasobject:
+                size = math.prod(present) * dtype.itemsize
+                data = member.read(size)
+                if len(data) == size:
+                    flat = np.frombuffer(bytearray(data), dtype)
+                    return np.ascontiguousarray(flat.reshape(present, order="F" if by_column else "C"))
+                found = f"{len(data)} bytes of {size}"
+    raise IntegrityError(
+        f"{path}: does not fit this bundle",
+        found=f"{tensor.name} {found}",
+        expected=f"{tensor.dtype} {shape}",
+        action="build it again",
+    )

@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, NoReturn
 
-from jinja2 import Template, TemplateError, nodes
+from jinja2 import TemplateError, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 from compiler.errors import InputError
+from compiler.runtime.bounded import BoundedEnvironment, narrow
 
 Message = Mapping[str, Any]
 
@@ -51,7 +51,7 @@ class ChatTemplate:
     def __init__(self, sources: str | Mapping[str, str], special: Mapping[str, str]) -> None:
         self._sources = {DEFAULT: sources} if isinstance(sources, str) else dict(sources)
         self._tokens = {f"{name}_token": token for name, token in special.items() if token}
-        self._compiled: dict[str, Template] = {}
+        self._compiled: dict[str, Callable[..., str]] = {}
 
     def __call__(self, messages: Sequence[Message], shown: Shown | None = None) -> str:
         """The prompt that asks for the assistant's next message.
@@ -67,8 +67,8 @@ class ChatTemplate:
         tools, documents = _objects("tools", shown.tools), _objects("documents", shown.documents)
         try:
             if name not in self._compiled:
-                self._compiled[name] = _environment().from_string(self._sources[name])
-            return self._compiled[name].render(
+                self._compiled[name] = _environment().bounded(self._sources[name])
+            return self._compiled[name](
                 messages=told, tools=tools, documents=documents, add_generation_prompt=True, **self._tokens
             )
         except Exception as error:  # a template is a program: it can fail in any way
@@ -132,11 +132,9 @@ def _plain(value: Any, name: str, levels: int = DEEPEST) -> Any:
     raise InputError(name, found=f"a value of type {type(value).__name__}", expected="what JSON can hold")
 
 
-def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation]
-    )
-    environment.filters["tojson"] = _tojson
+def _environment() -> BoundedEnvironment:
+    environment = BoundedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation])
+    environment.filters["tojson"] = narrow("tojson", _tojson)
     environment.globals |= {
         "raise_exception": _refuse,
         "strftime_now": _strftime_now,

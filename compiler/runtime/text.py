@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -13,13 +15,14 @@ from tokenizers import Encoding, Tokenizer
 from compiler.bundle import Files
 from compiler.errors import InputError, IntegrityError, UsageError
 from compiler.generation import Settings, read, require_tokens
-from compiler.reading import parse_json
+from compiler.reading import foreign, parse_json
 from compiler.records import Manifest
 from compiler.runtime.chat import ChatTemplate
 
 TOKENIZER = "tokenizer.json"
 GENERATION = "generation_config.json"
 TEMPLATE = "chat_template.jinja"
+GROWTH = 1000  # times that a tokenizer may lengthen a text before it cuts it into tokens
 SPECIAL = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
@@ -87,8 +90,11 @@ class Text:
         tokenizer = self.tokenizer if cut else self.whole
         encode = tokenizer.encode_batch if offsets else tokenizer.encode_batch_fast
         try:
-            return encode(list(texts), add_special_tokens=special)
-        except TypeError as error:
+            with foreign(InputError, "the model's tokenizer fails at these texts"):
+                return encode(list(texts), add_special_tokens=special)
+        except InputError as error:
+            if not isinstance(error.__cause__, TypeError):
+                raise
             raise InputError(
                 "a text is not valid Unicode", found="a lone surrogate", action="decode it again with errors='replace'"
             ) from error
@@ -106,14 +112,34 @@ def _tokenizer(files: Files) -> Tokenizer:
         raise UsageError(
             f"{files.folder}: the bundle has no tokenizer", expected=TOKENIZER, action="use run() with tensors"
         )
+    path = files.folder / TOKENIZER
     content = files.read(TOKENIZER)
-    try:
+    with foreign(IntegrityError, f"{path}: not a tokenizer"):
         tokenizer = Tokenizer.from_buffer(content)
-    except Exception as error:  # tokenizers raises nothing more precise
-        raise IntegrityError(f"{files.folder / TOKENIZER}: not a tokenizer", found=str(error)) from error
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        growth = _growth(json.loads(tokenizer.normalizer.__getstate__())) if tokenizer.normalizer else 1
+    if growth > GROWTH:
+        raise IntegrityError(
+            f"{path}: its normalizer makes texts too long",
+            found=f"up to {growth} times as long",
+            expected=f"at most {GROWTH} times",
+        )
     return tokenizer
+
+
+def _growth(normalizer: Any) -> int:
+    """How many times as long a text can become by what a normalizer puts in place of other text, at most."""
+    match normalizer:
+        case {"type": "Sequence", "normalizers": [*parts]}:
+            return math.prod(map(_growth, parts))
+        case {"type": "Replace", "pattern": {"String": str(old)}, "content": str(new)}:
+            return max(1, -(-len(new) // max(1, len(old))))
+        case {"type": "Replace", "content": str(new)}:  # what a regular expression finds can be empty
+            return 1 + len(new)
+        case {"type": "Prepend", "prepend": str(new)}:
+            return 1 + len(new)
+    return 1
 
 
 def _read(files: Files, name: str) -> dict[str, Any]:
@@ -132,7 +158,7 @@ def _ids(declared: Sequence[dict[str, Any]], key: str) -> tuple[int, ...]:
     for settings in declared:
         if (found := settings.get(key)) not in (None, []):
             tokens = found if isinstance(found, list) else [found]
-            if not all(type(token) is int for token in tokens):
+            if not all(type(token) is int and abs(token) < 2**31 for token in tokens):
                 raise IntegrityError(f'"{key}" names no token', found=repr(found)[:80], expected="a number, or a list")
             return tuple(tokens)
     return ()
@@ -153,7 +179,7 @@ def _of_text(config: dict[str, Any]) -> dict[str, Any]:
 def _length(settings: dict[str, Any]) -> int | None:
     """Tokens that the tokenizer was made for, or None where it declares no sensible number."""
     length = settings.get("model_max_length")
-    return int(length) if isinstance(length, int | float) and length >= 1 else None
+    return int(length) if isinstance(length, int | float) and 1 <= length < math.inf else None
 
 
 def _content(token: Any) -> str:
@@ -161,7 +187,18 @@ def _content(token: Any) -> str:
     content = token.get("content") if isinstance(token, dict) else token
     if content is not None and not isinstance(content, str):
         raise IntegrityError("a special token in tokenizer_config.json", found=repr(token)[:80], expected="a text")
+    if content and not content.isprintable() and not _is_unicode(content):
+        raise IntegrityError("a special token in tokenizer_config.json", found=repr(token)[:80], expected="Unicode")
     return content or ""
+
+
+def _is_unicode(text: str) -> bool:
+    """False where there is a lone surrogate in it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _chat_templates(files: Files, settings: dict[str, Any]) -> str | dict[str, str]:

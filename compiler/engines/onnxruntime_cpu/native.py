@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -31,6 +32,7 @@ DTYPES: dict[str, np.dtype] = {
     "tensor(bool)": np.dtype(np.bool_),
 }
 _EXACT = "session.x64quantprecision"  # weights of 8 bits become uint8: kernels that cannot overflow, and are slower
+os.environ["ORT_LOAD_CONFIG_FROM_MODEL"] = "0"  # a graph could ask for a million threads
 _SILENT = 4  # ONNX Runtime's "fatal": its errors reach the caller as exceptions
 
 
