@@ -44,6 +44,8 @@ def parse_json(content: bytes | str, kind: type[T], raises: type[CompilerError],
     try:
         found = json.loads(content)
         _refuse_deep(found, raises, name)
+        if isinstance(content, str) or b"\\u" in content or b"\xed" in content:
+            json.dumps(found, ensure_ascii=False).encode()  # half a character is no text: a UnicodeEncodeError
         return msgspec.convert(found, type=kind)
     except CompilerError:  # some of them are ValueErrors too
         raise

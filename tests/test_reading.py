@@ -15,6 +15,8 @@ from compiler.reading import DEEPEST, parse_json, read_bytes, read_json, read_to
 BROKEN = {
     "cut short": b'{"a": [1, 2',
     "not Unicode": b'{"a": "\xff\xfe"}',
+    "half a character": b'{"a": "\\ud800"}',
+    "half a character as bytes": b'{"a": "\xed\xa0\x80"}',
     "another kind": b"[1, 2]",
     "empty": b"",
     "deep": b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
