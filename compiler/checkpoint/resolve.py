@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.cache import key
 from compiler.checkpoint import sentence
+from compiler.checkpoint.accounted import require_taken
 from compiler.checkpoint.declared import configuration, listing, require_plausible
 from compiler.checkpoint.weights import SAFETENSORS, check_safetensors, require_floats, weight_files
 from compiler.errors import CheckpointError, UsageError, did_you_mean
@@ -117,6 +118,7 @@ def resolve(
         found = answer.read_text()
     else:
         _require_known(config, model)
+        require_taken(config, model)
         found = wanted or _infer_task(folder, config)
         write_whole(answer, found.encode())
     if found not in TASKS:
