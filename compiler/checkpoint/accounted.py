@@ -87,7 +87,8 @@ def require_taken(config: Mapping[str, Any], model: str) -> None:
     left = [key for key in config if key not in taken and (key in NEUTRAL or key in EPSILONS)]
     if not left:
         return
-    code = "".join(path.read_text(encoding="utf-8") for path in Path(inspect.getfile(kind)).parent.glob("modeling_*.py"))
+    models = Path(inspect.getfile(kind)).parent.glob("modeling_*.py")
+    code = "".join(path.read_text(encoding="utf-8") for path in models)
     epsilons = [config.get(name, own[name]) for name in EPSILONS if name in own]
     for key in left:
         same = config[key] in epsilons if key in EPSILONS else NEUTRAL[key](config[key], config)

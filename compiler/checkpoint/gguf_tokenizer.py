@@ -10,10 +10,18 @@ from compiler.errors import CheckpointError
 
 PLAIN = frozenset({"default", "gpt-2", "gpt2"})
 DIGITS = frozenset({"smollm", "starcoder", "refact", "command-r", "codeshell"})  # each digit is a piece of its own
+# Those for which llama.cpp begins a text with a mark unless the file says otherwise, and takes a piece that is a token
+# without merging it. transformers does neither.
+WHOLE = frozenset({"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "tekken"})
 
 
 def settle(path: Path, metadata: Mapping[str, Any], tokenizer: Any) -> None:
     """Split texts as `tokenizer.ggml.pre` says, and refuse a tokenizer that puts other marks around them.
+
+    Args:
+        path: the file, for messages.
+        metadata: the file's keys.
+        tokenizer: transformers' tokenizer as it converted it; changed in place.
 
     Raises:
         CheckpointError: it names the key.
@@ -31,6 +39,12 @@ def settle(path: Path, metadata: Mapping[str, Any], tokenizer: Any) -> None:
         )
     elif stated.get("model") == "gpt2" and split not in PLAIN and split not in GGUF_PRE_TOKENIZER_SPLITS:
         raise _unsupported(path, "pre", split, "a way of splitting texts that transformers knows")
+    if stated.get("model") == "gpt2" and split in WHOLE:
+        tokenizer.backend_tokenizer.model.ignore_merges = True
+        if "add_bos_token" not in stated and stated.get("bos_token_id") is not None:
+            stated["add_bos_token"] = tokenizer.add_bos_token = True
+            tokenizer.update_post_processor()
+    _templates(metadata, tokenizer)
     plain = tokenizer("a", add_special_tokens=False)["input_ids"]
     framed = tokenizer("a")["input_ids"]
     does = {
@@ -41,6 +55,15 @@ def settle(path: Path, metadata: Mapping[str, Any], tokenizer: Any) -> None:
     for name, done in does.items():
         if name in stated and bool(stated[name]) != done:
             raise _unsupported(path, name, stated[name], str(done))
+
+
+def _templates(metadata: Mapping[str, Any], tokenizer: Any) -> None:
+    """Chat templates for special uses, beside the usual one."""
+    prefix = "tokenizer.chat_template."
+    named = {key.removeprefix(prefix): value for key, value in metadata.items() if key.startswith(prefix)}
+    if named:
+        usual = metadata.get("tokenizer.chat_template")
+        tokenizer.chat_template = {**({"default": usual} if usual else {}), **named}
 
 
 def _unsupported(path: Path, name: str, found: object, expected: str) -> CheckpointError:

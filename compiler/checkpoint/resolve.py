@@ -174,7 +174,8 @@ def _gguf(path: Path, cache: Path) -> tuple[Source, Path]:
     from compiler.checkpoint.gguf import materialize
 
     digest = _file_digest(path)
-    return Source(kind="gguf", name=path.name, digest=digest), materialize(path, cache / "checkpoint" / digest[:32])
+    made_by = key(digest, "gguf", code=("checkpoint",), packages=("transformers", "tokenizers", "gguf"))
+    return Source(kind="gguf", name=path.name, digest=digest), materialize(path, cache / "checkpoint" / made_by)
 
 
 def hub(model: str, revision: str | None, *, allow_pickle: bool) -> tuple[Path, str]:

@@ -42,7 +42,7 @@ class _Bars:
             progress.BarColumn(bar_width=24),
             progress.TimeElapsedColumn(),
             progress.TextColumn("{task.description}", markup=False),
-            console=Console(stderr=True),
+            console=Console(file=sys.stderr),
         )
         self._stage = ""
         self._task: TaskID | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 from types import TracebackType
 from typing import Any
@@ -87,7 +89,8 @@ def _traced(signature: Signature, longest: int) -> torch.export.ExportedProgram:
         return found
 
     shapes = tuple(axes(shape) for shape in signature.inputs.values())
-    return torch.export.export(signature.module, signature.samples, dynamic_shapes=(shapes,), strict=False)
+    with contextlib.redirect_stderr(io.StringIO()):  # where torch prints the whole graph when it fails
+        return torch.export.export(signature.module, signature.samples, dynamic_shapes=(shapes,), strict=False)
 
 
 def _cause(error: Exception) -> str:

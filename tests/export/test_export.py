@@ -77,6 +77,20 @@ def test_a_model_that_cannot_be_traced_names_the_module(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_branch_on_numbers_is_refused_without_a_printed_graph(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Odd(torch.nn.Module):
+        def forward(self, states: torch.Tensor) -> torch.Tensor:
+            return states if states.sum() > 0 else -states
+
+    model = build(BERT, "BertModel")
+    model.encoder.layer[1].intermediate.intermediate_act_fn = Odd()
+    with pytest.raises(ExportError, match="cannot be traced"):
+        exported(model, "feature-extraction", tmp_path)
+    assert "def forward" not in "".join(capsys.readouterr())
+
+
 def test_an_operator_that_onnx_does_not_have_names_the_module(tmp_path: Path) -> None:
     class Odd(torch.nn.Module):
         def forward(self, states: torch.Tensor) -> torch.Tensor:
