@@ -58,19 +58,22 @@ def parse_json(content: bytes | str, kind: type[T], raises: type[CompilerError],
 def parse_strict(content: bytes | str, kind: Any, raises: type[CompilerError], name: str) -> Any:
     """The same for JSON by the standard alone, as this project writes it: NaN, Infinity and half characters are none.
 
-    Whole numbers without a type of their own have 64 bits.
+    Whole numbers have 64 bits.
     """
     _refuse_many(content, raises, name)
     try:
-        found = msgspec.json.decode(content, type=kind)
+        found = msgspec.json.decode(content)
+        _refuse_deep(found, raises, name)
+        _refuse_large(found, raises, name)
+        return msgspec.convert(found, kind, str_keys=True)
+    except CompilerError:
+        raise
     except RecursionError as error:
         raise raises(f"{name}: nested too deep", found=str(error), expected=f"at most {DEEPEST} levels") from error
     except msgspec.ValidationError as error:
         raise raises(f"{name}: not the JSON that belongs here", found=str(error)) from error
     except ValueError as error:
         raise raises(f"{name}: not JSON", found=str(error)) from error
-    _refuse_deep(found, raises, name)
-    return found
 
 
 def read_toml(path: Path, raises: type[CompilerError]) -> dict[str, Any]:
@@ -79,8 +82,7 @@ def read_toml(path: Path, raises: type[CompilerError]) -> dict[str, Any]:
     try:
         found = tomllib.loads(content.decode())
         _refuse_deep(found, raises, str(path))
-        if any(isinstance(value, int) and not -(2**63) <= value < 2**63 for value in _values(found)):
-            raise raises(f"{path}: a number is too large", expected="whole numbers of 64 bits")
+        _refuse_large(found, raises, str(path))
         return found
     except CompilerError:
         raise
@@ -135,6 +137,11 @@ def _refuse_deep(value: Any, raises: type[CompilerError], name: str) -> None:
         level = [inner for each in level for inner in _inside(each)]
     if level:
         raise raises(f"{name}: nested too deep", found=f"over {DEEPEST} levels", expected=f"at most {DEEPEST}")
+
+
+def _refuse_large(value: Any, raises: type[CompilerError], name: str) -> None:
+    if any(isinstance(each, int) and not -(2**63) <= each < 2**63 for each in _values(value)):
+        raise raises(f"{name}: a number is too large", expected="whole numbers of 64 bits")
 
 
 def _values(value: Any) -> Iterator[Any]:

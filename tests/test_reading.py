@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from compiler.errors import CheckpointError, ProfileError
-from compiler.reading import DEEPEST, parse_json, read_bytes, read_json, read_toml
+from compiler.reading import DEEPEST, parse_json, parse_strict, read_bytes, read_json, read_toml
 
 BROKEN = {
     "cut short": b'{"a": [1, 2',
@@ -63,3 +63,10 @@ def test_broken_toml(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(ProfileError, match=r"profile\.toml"):
         read_toml(path, ProfileError)
+
+
+def test_strict_json_is_that_of_the_standard() -> None:
+    assert parse_strict(b'{"a": 1}', dict[str, int], CheckpointError, "text") == {"a": 1}
+    for content in (b'{"a": 1' + b"0" * 30 + b"}", b'{"a": NaN}', b'{"a": "x"}', b"[" * 5000, b'{"a": "\\ud800"}'):
+        with pytest.raises(CheckpointError):
+            parse_strict(content, dict[str, int], CheckpointError, "text")

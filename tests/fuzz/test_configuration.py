@@ -32,9 +32,11 @@ def _profile(path: Path) -> object:
     return profile.load(path)
 
 
+SHAPES = profile.load("nvidia-l4").encoder.shapes
+
+
 def _traffic(path: Path) -> object:
-    shapes = profile.load("nvidia-l4").encoder.shapes
-    return traffic.fit(traffic.read(path), shapes, "encoder", 512)
+    return traffic.fit(traffic.read(path), SHAPES, "encoder", 512)
 
 
 READERS = (
@@ -43,6 +45,7 @@ READERS = (
         frozenset({3}),
         toml_files(*((PROFILES / f"{name}.toml").read_bytes() for name in ("cpu-x86-avx2", "nvidia-l4"))),
         at("profile.toml", _profile),
+        cost=10,
     ),
     Reader("gates", frozenset({3}), toml_files(GATES), at("gates.toml", gates.load)),
     Reader("traffic", frozenset({2}), line_files(TRAFFIC), at("traffic.jsonl", _traffic)),

@@ -55,7 +55,7 @@ READERS = (
         frozenset({2, 11}),
         json_files(SHOWN, *map(records.encode, (COMPARED, DIVERGED, EVALUATED))),
         at("report.json", _report),
-        cost=10,
+        cost=20,
     ),
     Reader(
         "record",
