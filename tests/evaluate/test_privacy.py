@@ -78,7 +78,7 @@ def test_more_than_the_checkpoint_gives_away_exits_8(
     torch.manual_seed(0)
     model = transformers.GPT2LMHeadModel(transformers.GPT2Config.from_pretrained(indiscreet))
     model.eval().save_pretrained(tmp_path / "before")
-    before = SimpleNamespace(folder=tmp_path / "before", source=SimpleNamespace(location="before"))
+    before = SimpleNamespace(folder=tmp_path / "before", location="before")
     monkeypatch.setattr(pipeline, "checkpoint_of", lambda *_: before)
     data = write(tmp_path / "data.jsonl", [{"text": "alice lives"}])
     (tmp_path / "secrets.txt").write_text(f"{SECRET}\n")
