@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from compiler import bundle, records, stages
+from compiler import bundle, records, sealing, stages
 from compiler import profile as profiles
-from compiler.cache import cache_folder
+from compiler.cache import INDEX, cache_folder
 from compiler.context import checked_context
 from compiler.errors import UsageError, did_you_mean
 from compiler.profile import Budget
-from compiler.records import Certificate, Checked, Exported, Manifest, Measured
+from compiler.records import Certificate, Checked, Manifest, Measured
 from compiler.records.divergence import Diverged
 from compiler.stages import EXPORTED, OPTIMIZED, Event, Progress, silent
 from compiler.storage import staging
@@ -109,23 +109,20 @@ def build(
         adapter_base=adapter_base,
         progress=progress,
     )
-    exported_in, traced = stages.run_export(checkpoint, progress)
-    exported = checked_context(traced, context, lambda said: progress(Event("context", said)))
-    recipe = target.recipe(exported.kind)
+    traced = stages.run_export(checkpoint, progress)
+    promised = checked_context(traced.record, context, lambda said: progress(Event("context", said)))
+    exported = traced._replace(record=promised)
+    recipe = target.recipe(promised.kind)
     limits = _budget(recipe.budget_of(precision), budget or {})
-    optimized_in, optimized = stages.run_optimize(
-        exported_in, exported, target, precision, strict=strict, progress=progress
-    )
-    built_in, _ = stages.run_build(
-        exported_in, optimized_in, optimized, target, progress, targets=targets, requests=requests
-    )
-    checked = stages.run_check(built_in, checkpoint, limits, progress)
-    measured = stages.run_measure(built_in, checkpoint.folder, progress) if bench else None
+    optimized = stages.run_optimize(exported, target, precision, strict=strict, progress=progress)
+    built = stages.run_build(exported.folder, optimized, target, progress, targets=targets, requests=requests)
+    checked = stages.run_check(built.folder, checkpoint, limits, progress, identity=built.identity)
+    measured = stages.run_measure(built.folder, built.identity, checkpoint.folder, progress) if bench else None
     folder = out or Path("artifacts") / _slug(model)
-    certificate = stages.run_seal(
+    certificate = sealing.run_seal(
         folder,
-        built_in=built_in,
-        optimized=optimized,
+        built_in=built,
+        optimized=optimized.record,
         checked=checked,
         measured=measured,
         budget=limits,
@@ -159,7 +156,7 @@ def export(
         adapter_base=adapter_base,
         progress=progress,
     )
-    made, _ = stages.run_export(checkpoint, progress)
+    made = stages.run_export(checkpoint, progress).folder
     return _copy(made, out or Path("artifacts") / f"{_slug(model)}-exported", EXPORTED)
 
 
@@ -173,12 +170,12 @@ def optimize(
     progress: Progress = silent,
 ) -> Path:
     """The second stage alone: lower the portable model in the folder `exported`. Arguments as in `build`."""
-    record = records.load(exported / EXPORTED, Exported)
-    made, optimized = stages.run_optimize(
-        exported, record, profiles.load(profile), precision, strict=strict, progress=progress
+    made = stages.run_optimize(
+        stages.outside(exported), profiles.load(profile), precision, strict=strict, progress=progress
     )
     name = exported.name.removesuffix("-exported")
-    return _copy(made, out or exported.parent / f"{name}-{optimized.profile}-{optimized.precision}", OPTIMIZED)
+    lowered = made.record
+    return _copy(made.folder, out or exported.parent / f"{name}-{lowered.profile}-{lowered.precision}", OPTIMIZED)
 
 
 def check(
@@ -284,7 +281,7 @@ def checkpoint_of(
 
 def _copy(made: Path, out: Path, marker: str) -> Path:
     with staging(out, marker) as folder:
-        shutil.copytree(made, folder, dirs_exist_ok=True)
+        shutil.copytree(made, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(INDEX))
     return out
 
 

@@ -8,19 +8,17 @@ from __future__ import annotations
 import functools
 import shutil
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from compiler import bundle, profile, records
-from compiler.cache import cache_folder, folder_key, key, stage
+from compiler.cache import INDEX, Entry, cache_folder, folder_key, key, stage, telling
 from compiler.errors import UsageError, did_you_mean
 from compiler.machine import kind as processor
 from compiler.profile import Budget, Profile
-from compiler.records import Built, Certificate, Checked, Exported, Manifest, Measured, Optimized
-from compiler.storage import staging
+from compiler.records import Built, Checked, Exported, Manifest, Measured, Optimized
 from compiler.traffic import Traffic, fit_model
 
 if TYPE_CHECKING:
@@ -30,18 +28,18 @@ EXPORTED, OPTIMIZED, BUILT, CHECKED, MEASURED = (
     f"{name}.json" for name in ("exported", "optimized", "built", "checked", "measured")
 )
 ADAPTERS = "adapters"  # the folder with the files of `Exported.adapters`
-PLANS = "plans"  # and that with the files of `Built.plans`
 CALIBRATION_TEXTS, CALIBRATION_TOKENS = 32, 128
 
 
 class Event(NamedTuple):
-    """Progress of one stage, for a person: `done` of `total` steps (total 0: unknown)."""
+    """Progress of one stage, for a person: `done` of `total` steps (total 0: unknown). A `warning` is kept in sight."""
 
     stage: str
     message: str
     done: int = 0
     total: int = 0
     cached: bool = False
+    warning: bool = False
 
 
 Progress = Callable[[Event], None]
@@ -68,13 +66,14 @@ def run_checkpoint(
     progress(Event("checkpoint", model))
     found = adapter.find(adapters)
     wanted = task or adapter.task_of(found)
-    checkpoint = resolve(model, task=wanted, revision=revision, allow_pickle=allow_pickle, cache=cache_folder())
-    attached = attach(checkpoint, found, adapter_base, cache_folder())
+    with telling(_warning(progress, "checkpoint")):
+        checkpoint = resolve(model, task=wanted, revision=revision, allow_pickle=allow_pickle, cache=cache_folder())
+        attached = attach(checkpoint, found, adapter_base, cache_folder())
     remember(attached, cache_folder())
     return attached
 
 
-def run_export(checkpoint: Checkpoint, progress: Progress) -> tuple[Path, Exported]:
+def run_export(checkpoint: Checkpoint, progress: Progress) -> Entry[Exported]:
     packages = ("torch", "transformers", "peft", "onnx", "onnx-ir", "onnxscript")
     code = ("export", "checkpoint", "records", "tasks.py", "generation.py", "reading.py", "pooling.py")
     apart = [(each.name, each.source.digest) for each in checkpoint.adapters]
@@ -86,15 +85,24 @@ def run_export(checkpoint: Checkpoint, progress: Progress) -> tuple[Path, Export
         return export(checkpoint, out)
 
     folder = cache_folder() / "export" / name
-    exported = stage(folder, EXPORTED, Exported, make, _started(progress, "export", f"task {checkpoint.task}"))
+    started = _started(progress, "export", f"task {checkpoint.task}")
+    with telling(_warning(progress, "export")):
+        entry = stage(folder, EXPORTED, Exported, make, started)
     sources = {each.name: each.source for each in checkpoint.adapters}
-    adapters = tuple(msgspec.structs.replace(each, source=sources[each.name]) for each in exported.adapters)
-    return folder, msgspec.structs.replace(exported, source=checkpoint.source, adapters=adapters)
+    adapters = tuple(msgspec.structs.replace(each, source=sources[each.name]) for each in entry.record.adapters)
+    record = msgspec.structs.replace(entry.record, source=checkpoint.source, adapters=adapters)
+    return entry._replace(record=record)
+
+
+def outside(folder: Path) -> Entry[Exported]:
+    """A portable model that a user has, who may have changed it."""
+    return Entry(folder, records.load(folder / EXPORTED, Exported), folder_key(folder))
 
 
 def run_optimize(
-    folder: Path, exported: Exported, target: Profile, precision: str | None, *, strict: bool, progress: Progress
-) -> tuple[Path, Optimized]:
+    entry: Entry[Exported], target: Profile, precision: str | None, *, strict: bool, progress: Progress
+) -> Entry[Optimized]:
+    folder, exported = entry.folder, entry.record
     recipe = target.recipe(exported.kind)
     chosen = precision or recipe.precision
     if chosen not in recipe.precisions:
@@ -104,12 +112,10 @@ def run_optimize(
             action=did_you_mean(chosen, recipe.precisions) or "choose one of these, or add it to a profile of your own",
         )
     choices = [*recipe.passes, *recipe.precisions[chosen]]
-    inside = folder.parent == cache_folder() / "export"
-    origin = folder.name if inside else folder_key(folder)
     packages = ("onnx-ir", "onnxscript", "onnxruntime")
     code = ("optimize", "records", "corpus.py", "machine.py")
     made_for = (target.name, target.requires, chosen, choices, strict, exported.context_length)
-    name = key(origin, *made_for, code=code, packages=packages)
+    name = key(entry.identity, *made_for, code=code, packages=packages)
     steps = len(choices) * len(_graphs(exported))
     started = _started(progress, "optimize", f"{chosen} for {target.name}", steps)
 
@@ -135,23 +141,24 @@ def run_optimize(
         )
 
     made = cache_folder() / "optimize" / name
-    optimized = stage(made, OPTIMIZED, Optimized, make, started)
-    return made, msgspec.structs.replace(optimized, exported=exported)
+    with telling(_warning(progress, "optimize")):
+        found = stage(made, OPTIMIZED, Optimized, make, started)
+    return found._replace(record=msgspec.structs.replace(found.record, exported=exported))
 
 
 def run_build(
     exported_in: Path,
-    optimized_in: Path,
-    optimized: Optimized,
+    lowered: Entry[Optimized],
     target: Profile,
     progress: Progress,
     *,
     targets: Sequence[str] = (),
     requests: Traffic | None = None,
-) -> tuple[Path, Built]:
+) -> Entry[Built]:
     """The engine with all a bundle holds but the certificate: the runtime can open the folder."""
     from compiler.engines import engine
 
+    optimized = lowered.record
     kind, shapes = optimized.exported.kind, target.recipe(optimized.exported.kind).shapes
     if requests:
         fitted = fit_model(requests, shapes, optimized.exported, optimized.cache)
@@ -161,12 +168,16 @@ def run_build(
     chosen = engine(target.engine)
     code = ("engines", "records", "bundle.py")
     sources = (optimized.exported.source, optimized.exported.adapters)
-    name = key(optimized_in.name, target.engine, chosen.version(), options, *sources, code=code)
+    name = key(lowered.identity, target.engine, chosen.version(), options, *sources, code=code)
 
     def make(out: Path) -> Built:
-        built = chosen.build(optimized, optimized_in, out, options, report(progress, "build"))
+        built = chosen.build(optimized, lowered.folder, out, options, report(progress, "build"))
         for path in exported_in.iterdir():
-            if path.is_file() and path.name != EXPORTED and not path.name.startswith(_graphs(optimized.exported)):
+            if (
+                path.is_file()
+                and path.name not in {EXPORTED, INDEX}
+                and not path.name.startswith(_graphs(optimized.exported))
+            ):
                 shutil.copyfile(path, out / path.name)
         if optimized.exported.adapters:
             shutil.copytree(exported_in / ADAPTERS, out / ADAPTERS)
@@ -174,12 +185,20 @@ def run_build(
         return built
 
     folder = cache_folder() / "build" / name
-    return folder, stage(folder, BUILT, Built, make, _started(progress, "build", target.engine))
+    with telling(_warning(progress, "build")):
+        return stage(folder, BUILT, Built, make, _started(progress, "build", target.engine))
 
 
 def run_check(
-    folder: Path, checkpoint: Checkpoint, budget: Budget, progress: Progress, manifest: Manifest | None = None
+    folder: Path,
+    checkpoint: Checkpoint,
+    budget: Budget,
+    progress: Progress,
+    manifest: Manifest | None = None,
+    *,
+    identity: str = "",
 ) -> Checked:
+    """Parity with PyTorch. `identity` is that of the build's entry in the cache; "" checks anew, and keeps nothing."""
     from compiler.engines import open_bundle, serving
 
     manifest = manifest or records.load(folder / bundle.MANIFEST, Manifest)
@@ -216,16 +235,17 @@ def run_check(
         return msgspec.structs.replace(checked, serving=answers)
 
     started = _started(progress, "check", f"{answers.engine} against PyTorch float32")
-    if folder.parent != cache_folder() / "build":
+    if not identity:
         started(False)
         return make(folder)
     ours = ("check", "checkpoint", "pooling.py", "runtime", "generation.py", "engines", "profile", "records")
     code = (*ours, "corpus.py", "statistics.py")
-    name = key(folder.name, budget, answers, processor(profile.detect()), code=code, packages=("torch", "transformers"))
-    return stage(cache_folder() / "check" / name, CHECKED, Checked, make, started)
+    name = key(identity, budget, answers, processor(profile.detect()), code=code, packages=("torch", "transformers"))
+    with telling(_warning(progress, "check")):
+        return stage(cache_folder() / "check" / name, CHECKED, Checked, make, started).record
 
 
-def run_measure(folder: Path, reference: Path, progress: Progress) -> Measured | None:
+def run_measure(folder: Path, identity: str, reference: Path, progress: Progress) -> Measured | None:
     """Nothing is measured where another engine than the bundle's own answers: its speed says nothing about them."""
     from compiler.engines import serving
 
@@ -242,45 +262,10 @@ def run_measure(folder: Path, reference: Path, progress: Progress) -> Measured |
 
     machine = profile.detect()
     code = ("measure", "checkpoint", "runtime", "generation.py", "engines")
-    name = key(folder.name, machine, answers, code=code, packages=("torch", "transformers"))
+    name = key(identity, machine, answers, code=code, packages=("torch", "transformers"))
     started = _started(progress, "measure", "engine and PyTorch, one process each")
-    return stage(cache_folder() / "measure" / name, MEASURED, Measured, make, started)
-
-
-def run_seal(
-    out: Path,
-    *,
-    built_in: Path,
-    optimized: Optimized,
-    checked: Checked,
-    measured: Measured | None,
-    budget: Budget,
-    progress: Progress,
-) -> Certificate:
-    from compiler.report import certificate, html, single
-
-    progress(Event("seal", str(out)))
-    built = records.load(built_in / BUILT, Built)
-    made = certificate(
-        optimized=optimized,
-        built=built,
-        checked=checked,
-        measured=measured,
-        budget={name: value for name, value in msgspec.structs.asdict(budget).items() if value is not None},
-        machine=profile.detect(),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-    with staging(out, bundle.MANIFEST) as folder:
-        for path in built_in.iterdir():
-            if path.is_file() and path.name not in {BUILT, *bundle.UNLISTED}:
-                shutil.copyfile(path, folder / path.name)
-        for part in (ADAPTERS, PLANS):
-            if (built_in / part).is_dir():
-                shutil.copytree(built_in / part, folder / part)
-        records.save(made, folder / bundle.CERTIFICATE)
-        (folder / "report.html").write_text(html(single(made, out.name, out.name)), encoding="utf-8")
-        bundle.seal(folder, bundle.manifest_of(optimized, built))
-    return made
+    with telling(_warning(progress, "measure")):
+        return stage(cache_folder() / "measure" / name, MEASURED, Measured, make, started).record
 
 
 def _graphs(exported: Exported) -> tuple[str, ...]:
@@ -289,6 +274,10 @@ def _graphs(exported: Exported) -> tuple[str, ...]:
 
 def _started(progress: Progress, name: str, message: str, total: int = 0) -> Callable[[bool], None]:
     return lambda cached: progress(Event(name, message, 0, total, cached))
+
+
+def _warning(progress: Progress, name: str) -> Callable[[str], None]:
+    return lambda message: progress(Event(name, message, warning=True))
 
 
 def report(progress: Progress, name: str) -> Callable[[str, int, int], None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def test_the_second_time_comes_from_the_cache(tmp_path: Path) -> None:
     told: list[bool] = []
     for _ in range(2):
         record = cache.stage(tmp_path / "k", "r.json", FileEntry, lambda out: make(out, calls), told.append)
-        assert record == FileEntry(sha256="0", size=10)
+        assert record.record == FileEntry(sha256="0", size=10)
     assert told == [False, True]
     assert len(calls) == 1
     assert (tmp_path / "k" / "big.bin").read_bytes() == b"x" * 10
@@ -81,3 +82,59 @@ def test_where_the_cache_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert cache.cache_folder() == tmp_path / "transformer-compiler"
     monkeypatch.setenv("TRANSFORMER_COMPILER_CACHE", str(tmp_path / "mine"))
     assert cache.cache_folder() == tmp_path / "mine"
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"\xff\x00[")
+
+
+@pytest.mark.parametrize("damage", [flip, garbage, Path.unlink, lambda path: path.write_bytes(b"")])
+@pytest.mark.parametrize("name", ["big.bin", "r.json", cache.INDEX])
+def test_a_damaged_entry_is_made_again_and_said(tmp_path: Path, name: str, damage: Callable[[Path], None]) -> None:
+    calls: list[Path] = []
+    said: list[str] = []
+
+    def run() -> cache.Entry[FileEntry]:
+        with cache.telling(said.append):
+            return cache.stage(tmp_path / "k", "r.json", FileEntry, lambda out: make(out, calls), lambda _: None)
+
+    right = run()
+    damage(tmp_path / "k" / name)
+    assert run() == right
+    assert (tmp_path / "k" / "big.bin").read_bytes() == b"x" * 10
+    assert len(calls) == 2
+    assert len(said) == 1
+    assert "damaged" in said[0]
+    assert "made again" in said[0]
+    run()
+    assert (len(calls), len(said)) == (2, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["k"]
+
+
+def test_what_was_added_or_put_in_the_way_is_damage(tmp_path: Path) -> None:
+    calls: list[Path] = []
+    for disturb in (
+        lambda folder: (folder / "more").write_text("x"),
+        lambda folder: (folder / "link").symlink_to("big.bin"),
+        lambda folder: (folder / "r.json").rename(folder.parent / "moved"),
+        lambda folder: [folder.rename(folder.parent / "gone"), folder.write_text("a file")],
+    ):
+        cache.stage(tmp_path / "k", "r.json", FileEntry, lambda out: make(out, calls), lambda _: None)
+        disturb(tmp_path / "k")
+        before = len(calls)
+        cache.stage(tmp_path / "k", "r.json", FileEntry, lambda out: make(out, calls), lambda _: None)
+        assert len(calls) == before + 1
+
+
+@pytest.mark.parametrize("content", [b"", b"word", b"\xff", b"word\nword"])
+def test_an_answer_that_is_damaged_is_asked_for_again(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "deep" / "answer.txt"
+    assert cache.answer(path, lambda: "word") == cache.answer(path, lambda: "other") == "word"
+    path.write_bytes(content)
+    assert cache.answer(path, lambda: "again") == cache.answer(path, lambda: "other") == "again"

@@ -25,6 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"evaluate", "compare"}),
     frozenset({"validation"}),
     frozenset({"stages"}),
+    frozenset({"sealing"}),
     frozenset({"pipeline"}),
     frozenset({"cli"}),
     frozenset({"__init__", "__main__"}),

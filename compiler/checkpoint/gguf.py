@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from compiler.cache import intact, seal
 from compiler.checkpoint.adapter import ORIGIN
 from compiler.checkpoint.gguf_keys import require_known
 from compiler.checkpoint.gguf_rope import FREQUENCIES, scaled
@@ -28,7 +29,7 @@ def materialize(path: Path, out: Path) -> Path:
         CheckpointError: the file is cut short, damaged, of an architecture that transformers cannot read, or holds keys
             or tensors that would be left out.
     """
-    if (out / "config.json").exists():
+    if intact(out):
         return out
     with read_once() as read:
         reader = _require_whole(path, read)
@@ -49,6 +50,7 @@ def materialize(path: Path, out: Path) -> Path:
         model.save_pretrained(stage, max_shard_size="1TB")
         tokenizer.save_pretrained(stage)
         (stage / ORIGIN).write_text(str(path), encoding="utf-8")
+        seal(stage)
     return out
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from compiler.cache import INDEX, intact, seal
 from compiler.checkpoint.adapter import CONFIG, ORIGIN, TOKENIZER, WEIGHTS, Adapter, last_part
 from compiler.checkpoint.resolve import Checkpoint
 from compiler.checkpoint.weights import shapes
@@ -76,12 +77,12 @@ def _join(checkpoint: Checkpoint, base: Path, adapter: Adapter, cache: Path) -> 
     source = adapter.source
     parts = (str(base), checkpoint.source.digest, source.digest, adapter.location, checkpoint.task)
     out = cache / "checkpoint" / hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-    if (out / "config.json").exists():
+    if intact(out):
         return out
     own = {name for name in TOKENIZER if (adapter.folder / name).is_file()} if _brings_tokenizer(adapter) else set()
     with staging(out, "config.json") as folder:
         for path in [base] if base.is_file() else base.iterdir():
-            if path.name not in {"config.json", *own}:
+            if path.name not in {"config.json", INDEX, *own}:
                 os.symlink(path.absolute(), folder / path.name)
         for name in own:
             shutil.copyfile(adapter.folder / name, folder / name)
@@ -91,6 +92,7 @@ def _join(checkpoint: Checkpoint, base: Path, adapter: Adapter, cache: Path) -> 
         (folder / FOLDER / ORIGIN).write_text(adapter.location, encoding="utf-8")
         config = json.loads((checkpoint.folder / "config.json").read_bytes())
         (folder / "config.json").write_text(json.dumps({**config, **_labels(adapter, config)}, indent=2))
+        seal(folder)
     return out
 
 

@@ -10,6 +10,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+from compiler.cache import seal
 from compiler.checkpoint import sentence
 from compiler.checkpoint.adapter import ORIGIN
 from compiler.checkpoint.weights import PICKLE, SAFETENSORS, weight_files
@@ -61,4 +62,5 @@ def convert(folder: Path, model: str, out: Path) -> Path:
         # Tied tensors share their memory, which safetensors refuses.
         save_file({name: tensor.clone().contiguous() for name, tensor in found.items()}, stage / SAFETENSORS,
                   metadata={"format": "pt"})  # fmt: skip
+        seal(stage)
     return out

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compiler.cache import key
+from compiler.cache import answer, intact, key
 from compiler.checkpoint import sentence
 from compiler.checkpoint.accounted import require_taken
 from compiler.checkpoint.declared import configuration, listing, require_plausible
 from compiler.checkpoint.weights import SAFETENSORS, check_safetensors, require_floats, weight_files
 from compiler.errors import CheckpointError, UsageError, did_you_mean
 from compiler.records import Source
-from compiler.storage import write_whole
 from compiler.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -113,14 +112,13 @@ def resolve(
 
     # What needs transformers, seconds to import, is asked once per checkpoint.
     made_by = key(source.digest, wanted, code=("checkpoint", "tasks.py"), packages=("transformers", "optimum"))
-    answer = cache / "checkpoint" / f"{made_by}.txt"
-    if answer.exists():
-        found = answer.read_text()
-    else:
+
+    def ask() -> str:
         _require_known(config, model)
         require_taken(config, model)
-        found = wanted or _infer_task(folder, config)
-        write_whole(answer, found.encode())
+        return wanted or _infer_task(folder, config)
+
+    found = answer(cache / "checkpoint" / f"{made_by}.txt", ask)
     if found not in TASKS:
         raise UsageError(
             f'{model}: {config["architectures"][0]} is made for "{found}", which cannot be compiled yet',
@@ -239,7 +237,7 @@ def _require_tokenizer(folder: Path, model: str) -> None:
 
 def _from_pickle(folder: Path, model: str, source: Source, allow_pickle: bool, cache: Path) -> Path:
     out = cache / "checkpoint" / key(source.digest, "pickle", code=("checkpoint",), packages=("torch",))
-    if (out / "config.json").exists():
+    if intact(out):
         return out
     pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
     if not pickles:

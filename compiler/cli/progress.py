@@ -57,6 +57,9 @@ class _Bars:
         self._bars.stop()
 
     def show(self, event: Event) -> None:
+        if event.warning:
+            self._bars.console.print(f"{event.stage:<10} {event.message}", markup=False, highlight=False)
+            return
         if event.stage != self._stage or self._task is None:
             self._finish()
             self._stage = event.stage
@@ -86,6 +89,9 @@ class _Lines:
         self._finish("" if kind is None else "stopped: ")
 
     def show(self, event: Event) -> None:
+        if event.warning:
+            print(f"{event.stage:<10}  warning  {event.message}", file=self._stream, flush=True)
+            return
         if self._last is None or event.stage != self._last.stage:
             self._finish("")
             self._cached = False
