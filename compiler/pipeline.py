@@ -29,7 +29,6 @@ from compiler.stages import EXPORTED, OPTIMIZED, Event, Progress, silent
 from compiler.storage import staging
 from compiler.traffic import read as recorded
 from compiler.validation.ready import ready
-from compiler.verdict import outside
 
 if TYPE_CHECKING:
     from compiler.checkpoint import Checkpoint
@@ -129,7 +128,7 @@ def build(
         progress=progress,
     )
     if certificate.verdict == "fail":
-        error = outside(str(folder), checked)
+        error = sealing.outside(str(folder), checked)
         error.bundle = folder
         raise error
     return folder

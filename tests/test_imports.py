@@ -18,7 +18,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"reading"}),
     frozenset({"records", "storage", "corpus", "statistics", "driver"}),
     frozenset({"inventory"}),
-    frozenset({"tasks", "generation", "machine", "bundle", "cache", "traffic", "pooling", "context", "verdict"}),
+    frozenset({"tasks", "generation", "machine", "bundle", "cache", "traffic", "pooling", "context"}),
     frozenset({"checkpoint", "engines"}),
     frozenset({"profile"}),
     frozenset({"export", "optimize", "check", "measure", "report", "runtime"}),

@@ -17,7 +17,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("spread", [0.1, 1.0, 4.0])
-@pytest.mark.parametrize(("theirs", "ours", "value"), CASES, ids=str)
+@pytest.mark.parametrize(("theirs", "ours", "value"), CASES, ids=lambda part: getattr(part, "__name__", str(part)))
 def test_the_same_tokens_are_kept(theirs: str, ours: object, value: float, spread: float) -> None:
     import torch
     from transformers.generation import logits_process
