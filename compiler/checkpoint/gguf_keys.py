@@ -13,6 +13,7 @@ Metadata = Mapping[str, Any]
 
 # Who made it, how, and under which licence; how it was quantized; how tokens are to be drawn, where nobody says so.
 HARMLESS = ("GGUF.", "general.", "quantize.", "imatrix.", "tokenizer.chat_template.", "tokenizer.chat_templates")
+SECTIONS = ("tokenizer", "adapter", "clip", "xlora", "control_vector")  # that llama.cpp reads, beside a model's own
 HARMLESS_OF_MODELS = frozenset({"tensor_data_layout", "rope.scaling.finetuned"})
 TOKENIZER = frozenset({
     "model", "pre", "tokens", "token_type", "token_type_count", "scores", "merges", "precompiled_charsmap",
@@ -91,12 +92,17 @@ def require_known(path: Path, metadata: Metadata, config: Any) -> None:
             expected="one file with a model",
             action="merge its parts with llama.cpp's gguf-split" if kind == "model" else "",
         )
+    from gguf import MODEL_ARCH_NAMES
+
     architecture = metadata["general.architecture"]
     used = _converted(architecture)
+    read = {architecture, *MODEL_ARCH_NAMES.values(), *SECTIONS}
     for key, value in metadata.items():
         if key.startswith((*HARMLESS, "split.")) or key == "tokenizer.chat_template":
             continue
         section, _, name = key.partition(".")
+        if name and section not in read:
+            continue  # a note of whoever made the file, under their own name
         if section == "tokenizer" and name.removeprefix("ggml.") in TOKENIZER:
             continue
         if section == architecture:

@@ -83,6 +83,9 @@ def test_divisors_of_another_kind_are_refused() -> None:
         ("llama.attention.causal", False),
         ("tokenizer.ggml.remove_extra_whitespaces", True),
         ("llama.something.new", 1),
+        ("qwen2.rope.scaling.factor", 4.0),
+        ("adapter.type", "lora"),
+        ("something", 1),
     ],
 )
 def test_a_key_that_would_be_left_out_is_refused_by_name(key: str, value: object) -> None:
@@ -96,7 +99,12 @@ def test_keys_that_say_what_the_model_does_are_fine() -> None:
     said = {"attention.key_length": 32, "attention.causal": True, "expert_count": 0, "logit_scale": 1.0}
     require_known(
         Path("m.gguf"),
-        {**BASE, **{f"llama.{name}": value for name, value in said.items()}, "general.license": "mit"},
+        {
+            **BASE,
+            **{f"llama.{name}": value for name, value in said.items()},
+            "general.license": "mit",
+            "somebody.quantized_by": "x",
+        },
         LlamaConfig(**SIZES),
     )
 
