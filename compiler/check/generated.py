@@ -133,13 +133,19 @@ def greedy_findings(
 
 
 def same_answers(name: str, one: np.ndarray, other: np.ndarray, limits: Limits) -> list[Finding]:
-    """Two ways to the same logits in one engine, (batch, steps, vocabulary) each. Raises IncomparableError."""
+    """Two ways to the same logits in one engine, (batch, steps, vocabulary) each. Raises IncomparableError.
+
+    Quantization is on both sides, so an engine's answers may differ from each other far less than from the reference's;
+    but kernels for one row and for many may round in other ways.
+    """
     require_comparable(one, other)
     width = one.shape[-1]
     kl = scores(one.reshape(-1, width), other.reshape(-1, width)).kl
+    cosines = centered_cosine(one, other)
     return [
         limits.by_noise(f"{name}.max_abs_error", max_abs_error(one, other), len(kl), unit="logits"),
         limits.by_budget(f"{name}.kl.mean", float(kl.mean()), len(kl), "max_kl_divergence"),
+        limits.by_budget(f"{name}.cosine.min", float(cosines.min()), cosines.size, "min_cache_cosine"),
     ]
 
 

@@ -37,6 +37,7 @@ BUDGETED: dict[str, tuple[str, Better]] = {
     "min_cosine": ("cosine", "higher"),
     "min_padding_cosine": ("cosine", "higher"),
     "min_company_cosine": ("cosine", "higher"),
+    "min_cache_cosine": ("cosine", "higher"),
 }
 
 SOURCES: dict[NoiseSource, str] = {

@@ -28,6 +28,7 @@ class PassChoice(Record, frozen=True):
 
 
 SAME = 0.9995  # cosine of two answers that are to be one
+CACHED = 0.99  # the same where other kernels, which round differently, made one of them: int4 was seen at 0.9989
 
 
 class Budget(Record, frozen=True):
@@ -43,6 +44,8 @@ class Budget(Record, frozen=True):
         min_padding_cosine: the same between a text's vector in a padded batch and alone, both of the engine, less what
             padding changes in PyTorch.
         min_company_cosine: the same beside other texts and alone.
+        min_cache_cosine: the same, around the mean, between a generation's logits through the cache (token by token, in
+            a batch, as beams, as a conversation) and in one call, the worst token.
     """
 
     noise_factor: Annotated[float, msgspec.Meta(ge=1)] | None = None
@@ -53,6 +56,7 @@ class Budget(Record, frozen=True):
     min_cosine: Share | None = None
     min_padding_cosine: Share | None = SAME
     min_company_cosine: Share | None = SAME
+    min_cache_cosine: Share | None = CACHED
 
 
 class Recipe(Record, frozen=True):

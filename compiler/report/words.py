@@ -34,11 +34,22 @@ FINDINGS: dict[str, str] = {
     "longest.top1.agreement": "positions of a text that fills the context where the most likely answer is PyTorch's",
     "longest.cache.max_abs_error": "largest difference at its end between decoding step by step and all at once",
     "longest.cache.kl.mean": "divergence at its end between decoding step by step and all at once",
+    "longest.cache.cosine.min": "similarity at its end between decoding step by step and all at once, the worst token",
+    "vocabulary.max_abs_error": "largest difference from PyTorch's for tokens that running text lacks",
+    "vocabulary.max_relative_error": "that difference over the largest output value",
     "spread.error": "difference of scores from PyTorch's, over how far scores lie apart",
     "cache.max_abs_error": "largest difference between decoding step by step and all at once",
     "cache.kl.mean": "divergence between decoding step by step and all at once",
+    "cache.cosine.min": "similarity between decoding step by step and all at once, the worst token",
     "batch.max_abs_error": "largest difference between prompts alone and in a batch of unequal ones",
     "batch.kl.mean": "divergence between prompts alone and in a batch of unequal ones",
+    "batch.cosine.min": "similarity between prompts alone and in a batch of unequal ones, the worst token",
+    "beams.max_abs_error": "largest difference between rows that changed places and their texts at once",
+    "beams.kl.mean": "divergence between rows that changed places and their texts at once",
+    "beams.cosine.min": "similarity between rows that changed places and their texts at once, the worst token",
+    "continued.max_abs_error": "largest difference between a conversation that went on and its text at once",
+    "continued.kl.mean": "divergence between a conversation that went on and its text at once",
+    "continued.cosine.min": "similarity between a conversation that went on and its text at once, the worst token",
 }
 
 # What a page says first about the cost of the speed.

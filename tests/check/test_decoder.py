@@ -78,6 +78,7 @@ class LeaksBetweenRows(ToySession):
 def test_a_batch_of_unequal_prompts_that_differs_from_single_ones_fails(tmp_path: Path) -> None:
     assert checked(LeaksBetweenRows(Toy()), manifest("decoder"), tmp_path).reasons == (
         "batch.max_abs_error",
+        "batch.cosine.min",
         "company.cosine.min",
     )
 

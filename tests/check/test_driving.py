@@ -51,7 +51,9 @@ def test_a_generation_that_loses_its_way_fails(decoding: type[ToyDecoding], foun
         def decode(self, cache: CacheShape, batch: int, capacity: int) -> ToyDecoding:
             return decoding(self, batch, capacity)
 
-    assert checked(Lost(Toy()), manifest("decoder"), tmp_path).reasons == (f"{found}.max_abs_error",)
+    of_float32 = checked(Lost(Toy()), manifest("decoder"), tmp_path).reasons
+    assert of_float32 == (f"{found}.max_abs_error", f"{found}.cosine.min")
+    assert checked(Lost(Toy()), manifest("decoder", "int4-weights"), tmp_path).reasons == (f"{found}.cosine.min",)
 
 
 def test_a_right_generation_is_judged_too(tmp_path: Path) -> None:
