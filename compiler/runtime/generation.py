@@ -58,7 +58,7 @@ class Answer:
         self._history = list(start.prompt)
         self._source = start.source or None
         self._sampler = Sampler(options.sampling, row)
-        self._pieces = Pieces(text.tokenizer, start.prompt, options.stops)
+        self._pieces = Pieces(text.tokenizer, start.prompt, options.stops, tidies=text.tidies)
 
     def choose(self, logits: np.ndarray) -> int:
         """A token for logits (vocabulary,) float32."""
@@ -197,7 +197,7 @@ class Generator:
         for each in searches:
             best = each.best()
             ended = bool(best.tokens) and best.tokens[-1] in options.rules.ends
-            pieces = Pieces(self._text.tokenizer, each.prompt, options.stops)
+            pieces = Pieces(self._text.tokenizer, each.prompt, options.stops, tidies=self._text.tidies)
             text = ""
             for token in best.tokens[: len(best.tokens) - ended]:
                 text += "" if pieces.stopped else pieces.add(token)

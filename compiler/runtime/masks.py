@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
-from tokenizers import models
 
 from compiler.engines import Session
 from compiler.errors import InputError, UsageError
@@ -17,6 +15,7 @@ from compiler.runtime.encoding import Encoder
 from compiler.runtime.inputs import as_count, as_texts, shown
 from compiler.runtime.scores import softmax
 from compiler.runtime.text import Text
+from compiler.runtime.tidying import tidied
 
 TASK = "fill-mask"
 
@@ -47,9 +46,7 @@ class MaskFiller:
             )
         self._mask: int = mask
         self._pad = self._tokenizer.token_to_id(text.special["pad"])
-        self._clean = bool(text.settings.get("clean_up_tokenization_spaces")) and not isinstance(
-            self._tokenizer.model, models.BPE
-        )
+        self._tidies = text.tidies
 
     def __call__(
         self, session: Session, texts: str | Sequence[str], top_k: int, targets: str | Sequence[str] | None
@@ -100,9 +97,7 @@ class MaskFiller:
 
     def _decode(self, ids: list[int], skip_special: bool) -> str:
         text = self._tokenizer.decode(ids, skip_special_tokens=skip_special)
-        if not self._clean:
-            return text
-        return re.sub(r" (n't|'(?:m|s|ve|re))", r"\1", re.sub(r" ([.?!,])", r"\1", text).replace(" ' ", "'"))
+        return tidied(text) if self._tidies else text
 
     def _targets(self, words: Sequence[str]) -> np.ndarray:
         """Token ids of the words; a word of several tokens counts as its first, with a warning."""

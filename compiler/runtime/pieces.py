@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from tokenizers import Tokenizer
 
+from compiler.runtime.tidying import Tidied
+
 _PRIMING = 8  # tokens of the prompt that decide how the first token of the answer is spelled (a leading space)
 _BROKEN = "\ufffd"  # what a decoder shows for bytes that are no character
 
@@ -14,12 +16,15 @@ class Pieces:
     """Incremental detokenizer of one answer.
 
     A piece never ends within a character, but where the answer itself does, and never holds a part of a stop text.
+    Where a tokenizer `tidies`, the answer is what `tidied` makes of it, and stop texts are looked for before that.
 
     Attributes:
         stopped: a stop text was found; the answer is over.
     """
 
-    def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int], stops: Sequence[str]) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, prompt: Sequence[int], stops: Sequence[str], *, tidies: bool = False
+    ) -> None:
         self.stopped = False
         self._tokenizer = tokenizer
         self._stops = stops
@@ -30,6 +35,7 @@ class Pieces:
             if added.special and any(stop in added.content for stop in stops)
         }
         self._held = ""
+        self._tidied = Tidied() if tidies else None
         self._tokens: list[int] = []  # the ones that were spelled last, and those behind them
         self._spelled = 0  # how many of these are spelled
         self._before = ""  # and how
@@ -39,6 +45,15 @@ class Pieces:
 
     def add(self, token: int) -> str:
         """The text that is certain after one more token; often "" ."""
+        text = self._grown(token)
+        return self._tidied.add(text) if self._tidied else text
+
+    def end(self) -> str:
+        """What was held back, once no more tokens come; an unfinished character as the decoder shows it."""
+        text = self._rest()
+        return self._tidied.add(text) + self._tidied.end() if self._tidied else text
+
+    def _grown(self, token: int) -> str:
         self._tokens.append(token)
         text = self._unspelled()
         whole = self._spell(text)
@@ -51,8 +66,7 @@ class Pieces:
             return self._stop(seen, start)
         return self._take(len(self._held) - self._undecided())
 
-    def end(self) -> str:
-        """What was held back, once no more tokens come; an unfinished character as the decoder shows it."""
+    def _rest(self) -> str:
         if self.stopped:
             return ""
         self._held += self._unspelled()

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import msgspec
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding, Tokenizer, models
 
 from compiler.bundle import Files
 from compiler.errors import InputError, IntegrityError, UsageError
@@ -43,6 +43,7 @@ class Text:
         settings: tokenizer_config.json.
         special: the special tokens that these settings name, by name ("mask": "[MASK]"), and "" where one is missing.
         limit: tokens after which an encoder's text is cut.
+        tidies: spaces before punctuation are taken out of what tokens spell.
     """
 
     def __init__(self, files: Files, manifest: Manifest) -> None:
@@ -52,6 +53,9 @@ class Text:
             _read(files, f"{name}.json") for name in ("config", "generation_config", "tokenizer_config")
         )
         self.config, self.settings = model, settings
+        # tokenizer.json does not say it, and copies of the tokenizer forget it.
+        self._splits = settings.get("split_special_tokens") is True
+        self.tokenizer.encode_special_tokens = self._splits
         self.declared = Settings()
         if manifest.cache:
             self.declared = read(generation, IntegrityError, str(files.folder / GENERATION))
@@ -62,6 +66,9 @@ class Text:
         if manifest.kind == "encoder":
             side = "left" if settings.get("truncation_side") == "left" else "right"
             self.tokenizer.enable_truncation(self.limit, direction=side)
+        forced = settings.get("clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output") is True
+        possible = forced or not isinstance(self.tokenizer.model, models.BPE)
+        self.tidies: bool = settings.get("clean_up_tokenization_spaces") is True and possible
         self.special = special = {name: _content(settings.get(f"{name}_token")) for name in SPECIAL}
         ids = {name: self.tokenizer.token_to_id(token) for name, token in special.items() if token}
         declared = [generation, model, {f"{name}_token_id": token for name, token in ids.items()}]
@@ -104,6 +111,7 @@ class Text:
         """The tokenizer, never cutting."""
         whole = copy.deepcopy(self.tokenizer)
         whole.no_truncation()
+        whole.encode_special_tokens = self._splits
         return whole
 
 

@@ -159,3 +159,16 @@ def test_what_does_not_generate_is_padded_as_its_graph_expects(
 def test_a_token_that_is_no_number(tmp_path: Path, tokens: object) -> None:
     with pytest.raises(IntegrityError, match="eos_token_id"):
         text(tmp_path, generation_config={"eos_token_id": tokens})
+
+
+def test_special_tokens_in_a_text_are_plain_text_where_the_checkpoint_says_so(tmp_path: Path) -> None:
+    """transformers keeps this in tokenizer_config.json alone."""
+    for splits, tokens in ((False, ["ban", "<eos>"]), (True, ["<unk>"])):
+        found = text(tmp_path, "encoder", tokenizer_config={"split_special_tokens": splits})
+        for cut in (True, False):
+            assert found.encode(["ban<eos>"], offsets=True, cut=cut)[0].tokens == tokens
+
+
+@pytest.mark.parametrize(("settings", "tidies"), [({}, False), ({"clean_up_tokenization_spaces": True}, True)])
+def test_whether_decoded_text_is_tidied(tmp_path: Path, settings: dict[str, Any], tidies: bool) -> None:
+    assert text(tmp_path, tokenizer_config=settings).tidies is tidies
