@@ -179,9 +179,11 @@ def _require_digest(folder: Path, content: bytes, digest: str | None) -> None:
     """The manifest is the one that was sealed, and the one that the caller wants."""
     found = hashlib.sha256(content).hexdigest()
     if digest is not None:
-        wanted = digest.removeprefix("sha256:")
+        wanted = str(digest).removeprefix("sha256:")
         if not _SHA256.fullmatch(wanted):
-            raise UsageError("a bundle's digest", found=digest[:80], expected='"sha256:" and 64 hexadecimal digits')
+            raise UsageError(
+                "a bundle's digest", found=repr(digest)[:80], expected='"sha256:" and 64 hexadecimal digits'
+            )
         if wanted != found:
             raise IntegrityError(
                 f"{folder}: another bundle than was asked for",

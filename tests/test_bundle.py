@@ -200,6 +200,8 @@ def test_a_caller_can_say_which_bundle_it_must_be(sealed: Path) -> None:
     for none in ("", "sha256:", "md5:" + digest[7:], digest + "0", digest.upper()):
         with pytest.raises(UsageError, match="digest"):
             bundle.read(sealed, none)
+    with pytest.raises(UsageError, match="digest"):
+        bundle.read(sealed, 5)  # type: ignore[arg-type]
 
 
 def test_files_are_those_that_were_listed(sealed: Path, tmp_path: Path) -> None:

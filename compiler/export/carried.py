@@ -65,6 +65,8 @@ def carry(checkpoint: Checkpoint, model: Any, out: Path) -> int:
     config.pop("name_or_path", None)
     for name in ("padding_side", "model_input_names"):  # transformers leaves a class' own out
         config[name] = getattr(tokenizer, name)
+    # Tokens with names of their own, which chat templates may know.
+    config |= {name: token for name, token in tokenizer.special_tokens_map.items() if name not in config}
     (out / "tokenizer_config.json").write_text(
         json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )

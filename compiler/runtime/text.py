@@ -82,7 +82,7 @@ class Text:
         ending = [generation] if manifest.cache and generation else declared
         self.ends: frozenset[int] = frozenset(_ids(ending, "eos_token_id"))
         templates = _chat_templates(files, settings)
-        self.chat = ChatTemplate(templates, special) if templates else None
+        self.chat = ChatTemplate(templates, _named(settings) | special) if templates else None
 
     def encode(
         self, texts: Sequence[str | tuple[str, str]], *, special: bool = True, offsets: bool = False, cut: bool = True
@@ -198,6 +198,15 @@ def _content(token: Any) -> str:
     if content and not content.isprintable() and not _is_unicode(content):
         raise IntegrityError("a special token in tokenizer_config.json", found=repr(token)[:80], expected="Unicode")
     return content or ""
+
+
+def _named(settings: dict[str, Any]) -> dict[str, str]:
+    """Special tokens by name, those that a checkpoint has beside the usual ones too ("eot" for "eot_token")."""
+    return {
+        name.removesuffix("_token"): _content(token)
+        for name, token in settings.items()
+        if name.endswith("_token") and isinstance(token, str | dict)
+    }
 
 
 def _is_unicode(text: str) -> bool:

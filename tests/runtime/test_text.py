@@ -172,3 +172,24 @@ def test_special_tokens_in_a_text_are_plain_text_where_the_checkpoint_says_so(tm
 @pytest.mark.parametrize(("settings", "tidies"), [({}, False), ({"clean_up_tokenization_spaces": True}, True)])
 def test_whether_decoded_text_is_tidied(tmp_path: Path, settings: dict[str, Any], tidies: bool) -> None:
     assert text(tmp_path, tokenizer_config=settings).tidies is tidies
+
+
+def test_a_chat_template_finds_special_tokens_of_any_name(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    models.write_tokenizer(tmp_path)
+    template = (
+        "{{ bos_token }}{{ messages[0].content }}{{ eot_token }}{{ image_token }}{{ sep_token }}|{{ add_bos_token }}"
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_file=str(tmp_path / "tokenizer.json"),
+        bos_token="<bos>",
+        extra_special_tokens={"eot_token": "<eos>"},
+        image_token="<unk>",
+        chat_template=template,
+    ).save_pretrained(tmp_path)
+    chat = unsealed(tmp_path).chat
+    assert chat is not None
+    messages = [{"role": "user", "content": "hi"}]
+    right = AutoTokenizer.from_pretrained(tmp_path).apply_chat_template(messages, tokenize=False)
+    assert chat(messages) == right == "<bos>hi<eos><unk>|"
