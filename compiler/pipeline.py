@@ -183,6 +183,7 @@ def check(
     reference: str | None = None,
     adapters: Sequence[str] = (),
     budget: dict[str, float] | None = None,
+    seal: bool = False,
     progress: Progress = silent,
 ) -> Checked:
     """Compare a bundle with PyTorch again.
@@ -192,6 +193,7 @@ def check(
         reference: where the checkpoint is now; None is the hub, or where a build on this machine found it last.
         adapters: where its adapters are now, each PATH or NAME=PATH; others are where they were found last.
         budget: limits that replace those the bundle was certified with.
+        seal: give the bundle a certificate of what is found, on this machine.
 
     Raises:
         CheckpointError: the reference is not the checkpoint that the bundle was built from, or cannot be found.
@@ -199,7 +201,11 @@ def check(
     manifest, certificate = _open(bundle)
     limits = _budget(msgspec.convert(certificate.budget, Budget), budget or {})
     checkpoint = checkpoint_of(manifest, reference, progress, adapters)
-    return stages.run_check(bundle, checkpoint, limits, progress, manifest)
+    checked = stages.run_check(bundle, checkpoint, limits, progress, manifest)
+    if seal:
+        progress(Event("seal", str(bundle)))
+        sealing.seal_anew(bundle, manifest, certificate, checked, limits)
+    return checked
 
 
 def bisect(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from compiler import bundle, inventory, profile, records
 from compiler.cache import Entry
 from compiler.errors import BudgetError
 from compiler.profile import Budget
-from compiler.records import Built, Certificate, Checked, Measured, Optimized
+from compiler.records import Built, Certificate, Checked, FileEntry, Manifest, Measured, Optimized
 from compiler.stages import Event, Progress
 from compiler.storage import staging
+
+REPORT = "report.html"
 
 
 def run_seal(
@@ -26,27 +29,67 @@ def run_seal(
     budget: Budget,
     progress: Progress,
 ) -> Certificate:
-    from compiler.report import certificate, html, single
+    from compiler.report import certificate
 
     progress(Event("seal", str(out)))
     built = built_in.record
-    files = bundle.read(built_in.folder).files
     made = certificate(
         optimized=optimized,
         built=built,
         checked=checked,
         measured=measured,
-        budget={name: value for name, value in msgspec.structs.asdict(budget).items() if value is not None},
+        budget=_stated(budget),
         machine=profile.detect(),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=_now(),
     )
+    _write(out, built_in.folder, bundle.read(built_in.folder).files, made, bundle.manifest_of(optimized, built))
+    return made
+
+
+def seal_anew(
+    folder: Path, manifest: Manifest, certificate: Certificate, checked: Checked, budget: Budget
+) -> Certificate:
+    """Give a bundle a certificate of this machine and what answers on it, in place of the one it has.
+
+    Speed that another machine measured is left out. The bundle's digest changes, and no other file.
+    """
+    here = profile.detect()
+    made = msgspec.structs.replace(
+        certificate,
+        verdict="pass" if checked.passed else "fail",
+        reasons=checked.reasons,
+        budget=_stated(budget),
+        created=_now(),
+        checked=checked,
+        measured=certificate.measured if certificate.machine == here else None,
+        machine=here,
+        versions=certificate.versions | ({checked.serving.engine: checked.serving.version} if checked.serving else {}),
+    )
+    files = {name: entry for name, entry in manifest.files.items() if name not in (bundle.CERTIFICATE, REPORT)}
+    _write(folder, folder, files, made, manifest)
+    return made
+
+
+def _write(
+    out: Path, source: Path, files: Mapping[str, FileEntry], certificate: Certificate, manifest: Manifest
+) -> None:
+    """A bundle of these files of a folder, compared while they are copied, and what is made of the certificate."""
+    from compiler.report import html, single
+
     with staging(out, bundle.MANIFEST) as folder:
         for name, entry in files.items():
-            inventory.copy(built_in.folder / name, folder / name, entry)
-        records.save(made, folder / bundle.CERTIFICATE)
-        (folder / "report.html").write_text(html(single(made, out.name, out.name)), encoding="utf-8")
-        bundle.seal(folder, bundle.manifest_of(optimized, built))
-    return made
+            inventory.copy(source / name, folder / name, entry)
+        records.save(certificate, folder / bundle.CERTIFICATE)
+        (folder / REPORT).write_text(html(single(certificate, out.name, out.name)), encoding="utf-8")
+        bundle.seal(folder, manifest)
+
+
+def _stated(budget: Budget) -> dict[str, float]:
+    return {name: value for name, value in msgspec.structs.asdict(budget).items() if value is not None}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def outside(folder: str, checked: Checked) -> BudgetError:

@@ -16,6 +16,7 @@ from compiler.cli.progress import working
 @options.reference_adapter
 @options.budget
 @click.option("--bisect", is_flag=True, help="Also find the first layer whose output leaves its tolerance.")
+@click.option("--seal", is_flag=True, help="Give BUNDLE a certificate of this machine and this engine's version.")
 @options.output
 def check(
     bundle: Path,
@@ -24,6 +25,7 @@ def check(
     adapters: tuple[str, ...],
     budget: dict[str, float],
     bisect: bool,
+    seal: bool,
     as_json: bool,
     verbose: bool,
 ) -> None:
@@ -33,16 +35,20 @@ def check(
     Examples:
       compile check artifacts/model
       compile check artifacts/model --bisect
+      compile check artifacts/model --seal     # certified anew, with what answers here
       compile check artifacts/model --reference ./folder --budget min_top1_agreement=0.9
     """
     from compiler import pipeline
+    from compiler.bundle import digest_of
     from compiler.cli.divergence import show_diverged
     from compiler.cli.output import emit
     from compiler.cli.summary import show_checked
     from compiler.errors import BudgetError
 
     with working(verbose) as progress:
-        checked = pipeline.check(bundle, reference=reference, adapters=adapters, budget=budget, progress=progress)
+        checked = pipeline.check(
+            bundle, reference=reference, adapters=adapters, budget=budget, seal=seal, progress=progress
+        )
         found = (
             pipeline.bisect(bundle, reference=reference, adapters=adapters, budget=budget, progress=progress)
             if bisect
@@ -50,11 +56,21 @@ def check(
         )
     if as_json:
         more = {"diverged": found} if found else {}
-        emit({"bundle": bundle, "verdict": "pass" if checked.passed else "fail", "checked": checked, **more})
+        emit(
+            {
+                "bundle": bundle,
+                "digest": digest_of(bundle),
+                "verdict": "pass" if checked.passed else "fail",
+                "checked": checked,
+                **more,
+            }
+        )
     else:
         show_checked(checked)
         if found:
             show_diverged(found)
+        if seal:
+            click.echo(f"sealed: {digest_of(bundle)}")
         click.echo(f"verdict: {'pass' if checked.passed else 'FAIL: ' + ', '.join(checked.reasons)}")
     if not checked.passed:
         raise click.exceptions.Exit(BudgetError.exit_code)

@@ -23,13 +23,14 @@ def inspect(bundle: Path, as_json: bool, verbose: bool) -> None:
     Example:
       compile inspect artifacts/model
     """
+    from compiler.bundle import digest_of
     from compiler.cli.output import emit, size, table
     from compiler.cli.summary import read, show, show_checked, show_measured
     from compiler.machine import kind
 
     manifest, certificate = read(bundle)
     if as_json:
-        emit({"bundle": bundle, "manifest": manifest, "certificate": certificate})
+        emit({"bundle": bundle, "digest": digest_of(bundle), "manifest": manifest, "certificate": certificate})
         return
     show(bundle)
     show_checked(certificate.checked)
@@ -55,7 +56,7 @@ def inspect(bundle: Path, as_json: bool, verbose: bool) -> None:
     source = manifest.source
     facts = [
         ("source", f"{source.name} ({source.kind})"),
-        ("digest", source.digest),
+        ("source digest", source.digest),
         ("architecture", manifest.architecture),
         ("parameters", f"{manifest.parameters:,}"),
         ("context", _context(manifest, certificate)),

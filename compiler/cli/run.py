@@ -46,6 +46,7 @@ ASKING = frozenset({"question", "pair", "query", "aggregation"})  # options that
 @click.option("--adapter", metavar="NAME", help="One of the bundle's adapters.  [default: none]")
 @click.option("--threads", type=click.IntRange(min=1), help="[default: every physical core]")
 @click.option("--no-verify", is_flag=True, help="Start faster: do not compare the files with their digests.")
+@click.option("--digest", metavar="sha256:...", help="Refuse BUNDLE if its digest is another than `build` printed.")
 @options.output
 def run(
     *,
@@ -55,6 +56,7 @@ def run(
     chat: bool,
     threads: int | None,
     no_verify: bool,
+    digest: str | None,
     as_json: bool,
     verbose: bool,
     **settings: Any,
@@ -80,19 +82,19 @@ def run(
     from compiler import bundle as bundles
     from compiler.cli.understanding import WAYS
 
-    task = bundles.read(bundle).task
+    task = bundles.read(bundle, digest).task
     given = {name: value for name, value in settings.items() if value not in (None, ())}
     way = WAYS.get(task)
     if way:
         asked = {name for name, value in (("prompt", prompt), ("chat", chat or None)) if value is not None}
         _refuse(task, (asked | set(given)) - set(way.options))
         texts = list(text) or _stdin().splitlines()
-        with _load(bundle, no_verify, threads) as model:
+        with _load(bundle, no_verify, digest, threads) as model:
             _show(way.run(model, texts, **given), as_json)
     else:
         _refuse(task, ASKING & set(given))
         source = prompt if prompt is not None else " ".join(text) if text else _stdin()
-        with _load(bundle, no_verify, threads) as model:
+        with _load(bundle, no_verify, digest, threads) as model:
             _generate(model, [{"role": "user", "content": source}] if chat else source, given, as_json)
 
 
@@ -102,15 +104,15 @@ def _refuse(task: str, strange: Set[str]) -> None:
         raise UsageError(f"{names}: nothing for a bundle for {task}", action="leave it out")
 
 
-def _load(bundle: Path, no_verify: bool, threads: int | None) -> Model:
+def _load(bundle: Path, no_verify: bool, digest: str | None, threads: int | None) -> Model:
     from compiler import runtime
 
     if not no_verify:
-        return runtime.load(bundle, threads=threads)
+        return runtime.load(bundle, digest=digest, threads=threads)
     click.echo(f"{bundle}: not compared with its digests", err=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", runtime.UnverifiedWarning)
-        return runtime.load(bundle, verify=False, threads=threads)
+        return runtime.load(bundle, verify=False, digest=digest, threads=threads)
 
 
 def _generate(model: Model, prompt: Any, settings: dict[str, Any], as_json: bool) -> None:

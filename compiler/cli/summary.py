@@ -36,9 +36,12 @@ def plain(ratios: dict[str, Ratio]) -> dict[str, dict[str, float]]:
 
 def summary(bundle: Path) -> dict[str, Any]:
     """The `--json` result of a build."""
+    from compiler.bundle import digest_of
+
     manifest, certificate = read(bundle)
     return {
         "bundle": bundle,
+        "digest": digest_of(bundle),
         "verdict": certificate.verdict,
         "reasons": certificate.reasons,
         "task": certificate.task,
@@ -70,6 +73,7 @@ def show(bundle: Path) -> None:
         ("size", size(result["size_bytes"])),
         *((f"times PyTorch, {name}", _times(ratio)) for name, ratio in speedups(certificate.measured).items()),
         ("bundle", bundle),
+        ("digest", result["digest"]),
     ]
     table(("", ""), rows)
     for left_out in (run for run in certificate.passes if not run.kept):

@@ -48,7 +48,7 @@ def test_build_hands_every_option_on(invoke, replace, passed: Path) -> None:
     words = ["--profile", "p.toml", "--task", "text-generation", "--precision", "int4-weights", "--revision", "v1"]
     words += ["--budget", "max_perplexity_ratio=1.02", "--budget", "min_top1_agreement=0.9", "--out", "o"]
     words += ["--adapter", "a=one", "--adapter", "two", "--adapter-base", "b"]
-    words += ["--target", "sm89", "--target", "sm120", "--target", "sm89"]
+    words += ["--target", "sm89", "--target", "sm120", "--target", "sm89", "--context", "512"]
     assert invoke("build", "m", *words, "--strict", "--allow-pickle", "--no-bench").code == 0
     assert stage.words == ("m",)
     assert stage.options == {
@@ -58,6 +58,7 @@ def test_build_hands_every_option_on(invoke, replace, passed: Path) -> None:
         "revision": "v1",
         "adapters": ("a=one", "two"),
         "adapter_base": "b",
+        "context": 512,
         "budget": {"max_perplexity_ratio": 1.02, "min_top1_agreement": 0.9},
         "targets": ("sm89", "sm120"),
         "traffic": None,
@@ -244,7 +245,7 @@ def test_check_exits_8_outside_the_budget(invoke, replace, certified: Path) -> N
     answer = invoke("check", certified, "--reference", "m", "--budget", "min_cosine=0.9")
     assert answer.code == 8
     assert "verdict: FAIL: perplexity-ratio" in answer.stdout
-    assert stage.options == {"reference": "m", "adapters": (), "budget": {"min_cosine": 0.9}}
+    assert stage.options == {"reference": "m", "adapters": (), "budget": {"min_cosine": 0.9}, "seal": False}
     answer = invoke("check", certified, "--json")
     assert (answer.code, answer.json["verdict"]) == (8, "fail")
     replace("check", msgspec.structs.replace(checked, reasons=()))
