@@ -13,6 +13,7 @@ from pathlib import Path
 
 from compiler.errors import CompilerError
 from crash_table.subjects import Subject, digests, leftovers, use
+from tests.models import encoder_bundle
 
 PRELOADED = [
     "torch",
@@ -23,7 +24,6 @@ PRELOADED = [
     "compiler.check",
     "compiler.pipeline",
 ]
-OLDER = "int8-dynamic"  # the precision of the bundle that is there
 NOTHING, EXPORTED, ALL = "from an empty cache", "after export", "all but sealed"
 START: dict[str, tuple[str, ...]] = {
     NOTHING: (),
@@ -41,7 +41,7 @@ def work(subject: Subject, cache: Path, out: Path, begun: Connection) -> None:
 
 
 class Target:
-    """A subject's whole cache, its bundle, and an older one of another precision."""
+    """A subject's whole cache, its bundle, and an older one of another model."""
 
     def __init__(self, subject: Subject, folder: Path) -> None:
         self.subject, self.folder = subject, folder
@@ -50,9 +50,7 @@ class Target:
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(PRELOADED)
         self.full.mkdir(parents=True)
-        use(self.cache)
-        subject.build(self.older, OLDER)
-        self.old = digests(self.older)
+        self.old = digests(encoder_bundle(self.older))
         self.seconds = {NOTHING: self._undisturbed(NOTHING)}
         self.right = digests(self.out)
         shutil.copytree(self.cache, self.full, symlinks=True, dirs_exist_ok=True)

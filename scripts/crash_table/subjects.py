@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 from compiler import bundle, pipeline
 from compiler.checkpoint.quiet import quiet
-from compiler.pipeline import Progress
-from compiler.stages import silent
 
 DATED = frozenset({"certificate.json", "report.html"})  # they hold the time of the build
 LEFT = re.compile(r"\..*\.(partial|old|lock)")
@@ -23,7 +21,7 @@ class Subject(NamedTuple):
     adapters: tuple[str, ...] = ()
     adapter_base: str | None = None
 
-    def build(self, out: Path, precision: str = "float32", progress: Progress = silent) -> None:
+    def build(self, out: Path) -> None:
         """Raises CompilerError, as the command does; anything else is a crash."""
         with quiet():
             pipeline.build(
@@ -31,10 +29,9 @@ class Subject(NamedTuple):
                 adapters=self.adapters,
                 adapter_base=self.adapter_base,
                 out=out,
-                precision=precision,
+                precision="float32",
                 allow_pickle=True,
                 bench=False,
-                progress=progress,
             )
 
 
