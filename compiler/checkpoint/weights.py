@@ -14,6 +14,7 @@ from compiler.errors import CheckpointError
 from compiler.reading import parse_json, read_json
 
 SAFETENSORS, PICKLE = "model.safetensors", "pytorch_model.bin"
+LONGEST_NAME = 255  # bytes of a file's name, which no file system exceeds
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 
 
@@ -82,10 +83,10 @@ def weight_files(folder: Path, model: str, single: str = SAFETENSORS) -> list[Pa
         return [folder / single]
     names = sorted(set(read_json(index, _Index, CheckpointError).weight_map.values()))
     for name in names:
-        if name != Path(name).name or "\\" in name or not name.endswith(suffix):
+        if name != Path(name).name or "\\" in name or not name.endswith(suffix) or len(name.encode()) > LONGEST_NAME:
             raise CheckpointError(
                 f"{index}: the index names a file outside the checkpoint's weights",
-                found=repr(name),
+                found=repr(name)[:80],
                 expected=f"names of {suffix} files in this folder",
                 action="download the checkpoint again",
             )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from compiler.checkpoint.sentence.settings import ABOUT, model_settings, transformer_settings
+from compiler.checkpoint.weights import LONGEST_NAME
 from compiler.errors import CheckpointError
 from compiler.reading import read_json
 
@@ -49,8 +50,9 @@ def modules(folder: Path) -> list[Listed]:
 
 def _vetted(folder: Path, entry: _Entry) -> Listed:
     inside = PurePosixPath(entry.path)
-    if inside.is_absolute() or ".." in inside.parts or "\\" in entry.path or "\0" in entry.path:
-        raise CheckpointError(f"{folder / LIST}: a module lies elsewhere", found=repr(entry.path))
+    strange = inside.is_absolute() or ".." in inside.parts or "\\" in entry.path or "\0" in entry.path
+    if strange or len(entry.path.encode()) > LONGEST_NAME:
+        raise CheckpointError(f"{folder / LIST}: a module lies elsewhere", found=repr(entry.path)[:80])
     package, _, kind = entry.type.rpartition(".")
     if package.split(".")[0] != "sentence_transformers":
         raise CheckpointError(
