@@ -21,7 +21,7 @@ class Embedder:
     """Embeds with one bundle's encoder. A checkpoint that declares no pooling gets the mean, as it is."""
 
     def __init__(self, manifest: Manifest, text: Text) -> None:
-        hidden = next((tensor.shape[-1] for tensor in manifest.outputs if tensor.name == OUTPUT), None)
+        hidden = next((tensor.shape[-1] for tensor in manifest.outputs if tensor.name == OUTPUT and tensor.shape), None)
         if manifest.kind != "encoder" or not isinstance(hidden, int):
             raise UsageError(
                 f"this bundle gives no token vectors to pool: it is for {manifest.task}",
@@ -52,7 +52,7 @@ class Embedder:
             return as_text(prompt, "prompt")
         if name is None:
             return pooling.prompts.get(pooling.default_prompt or "", "")
-        if name not in pooling.prompts:
+        if as_text(name, "prompt_name") not in pooling.prompts:
             raise UsageError(
                 f"this bundle has no prompt {name!r}",
                 expected=", ".join(pooling.prompts) or "none: its checkpoint has no prompts",

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from compiler.errors import InputError, did_you_mean
+from compiler.errors import InputError, IntegrityError, did_you_mean
+from compiler.reading import foreign
 from compiler.records import Tensor
 
 
@@ -20,7 +21,8 @@ class FeedCheck:
 
     def __init__(self, inputs: tuple[Tensor, ...], rows: int = 0) -> None:
         self._rows = rows
-        self._inputs = [(tensor.name, np.dtype(tensor.dtype), tensor.shape) for tensor in inputs]
+        with foreign(IntegrityError, "the manifest's inputs have a type that there is not"):
+            self._inputs = [(tensor.name, np.dtype(tensor.dtype), tensor.shape) for tensor in inputs]
         self._names = {tensor.name for tensor in inputs}
 
     def __call__(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

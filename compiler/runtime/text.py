@@ -174,7 +174,7 @@ def _ids(declared: Sequence[dict[str, Any]], key: str) -> tuple[int, ...]:
 
 def _rows(manifest: Manifest) -> int:
     """The number of tokens that have a logit, 0 where the bundle does not say."""
-    sizes = [tensor.shape[-1] for tensor in manifest.outputs if tensor.name == "logits"]
+    sizes = [size for tensor in manifest.outputs if tensor.name == "logits" for size in tensor.shape[-1:]]
     return sizes[0] if sizes and isinstance(sizes[0], int) else 0
 
 

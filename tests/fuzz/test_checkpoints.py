@@ -67,7 +67,7 @@ TOKENIZER = {
     "tokenizer_class": "PreTrainedTokenizerFast",
     "model_max_length": 64,
     "pad_token": "<pad>",
-    "bos_token": {"content": "<bos>", "lstrip": False, "special": True},
+    "bos_token": {"__type": "AddedToken", "content": "<bos>", "lstrip": False, "special": True},
     "added_tokens_decoder": {"0": {"content": "<pad>", "special": True, "lstrip": False}},
     "additional_special_tokens": ["<user>"],
     "padding_side": "right",
