@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -66,6 +67,32 @@ def seal(folder: Path, manifest: Manifest) -> Manifest:
     _refuse_hostile(folder, sealed)
     write_manifest(folder, sealed)
     return sealed
+
+
+def require_place(out: Path) -> None:
+    """Refuse a folder for a bundle that holds anything which no build wrote: replacing it would lose that.
+
+    A damaged bundle may be replaced. `storage.staging` asks again for `DIGEST` when it replaces the folder.
+
+    Raises:
+        UsageError: names what is in the way.
+    """
+    recover(out)
+    strange = ""
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        strange = "a file or a link"
+    elif (out / DIGEST).is_file():
+        with suppress(IntegrityError):
+            strange = ", ".join(sorted({*inventory.names(out, leave_out=UNLISTED)} - {*read(out).files})[:3])
+    elif out.is_dir() and any(out.iterdir()):
+        strange = "a folder that no build wrote"
+    if strange:
+        raise UsageError(
+            f"{out} is in the way",
+            found=strange,
+            expected="nothing, an empty folder, or a bundle and nothing else",
+            action="choose another place with --out, or remove it yourself",
+        )
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

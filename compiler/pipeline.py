@@ -99,6 +99,8 @@ def build(
     target = profiles.load(profile)
     requests = recorded(traffic) if traffic else None
     ready(target, precision=precision, targets=targets, traffic=requests)
+    folder = out or Path("artifacts") / _slug(model)
+    bundle.require_place(folder)
     checkpoint = stages.run_checkpoint(
         model,
         task=task,
@@ -117,7 +119,6 @@ def build(
     built = stages.run_build(exported.folder, optimized, target, progress, targets=targets, requests=requests)
     checked = stages.run_check(built.folder, checkpoint, limits, progress, identity=built.identity)
     measured = stages.run_measure(built.folder, built.identity, checkpoint.folder, progress) if bench else None
-    folder = out or Path("artifacts") / _slug(model)
     certificate = sealing.run_seal(
         folder,
         built_in=built,

@@ -76,7 +76,8 @@ def _write(
     """A bundle of these files of a folder, compared while they are copied, and what is made of the certificate."""
     from compiler.report import html, single
 
-    with staging(out, bundle.MANIFEST) as folder:
+    bundle.require_place(out)
+    with staging(out, bundle.DIGEST) as folder:
         for name, entry in files.items():
             inventory.copy(source / name, folder / name, entry)
         records.save(certificate, folder / bundle.CERTIFICATE)

@@ -135,8 +135,24 @@ def test_a_bundle_is_only_checked_against_its_own_checkpoint(
 
 
 def test_a_folder_of_somebody_else_is_never_replaced(tiny_encoder: Path, tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("precious")
-    with pytest.raises(UsageError, match="in the way"):
-        build(tiny_encoder, tmp_path / "mine", Seen(), precision="float32")
-    assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+    """Nor is one whose manifest.json is another program's, and it is found out before any work."""
+    for name in ("thesis.txt", "manifest.json"):
+        folder = tmp_path / name.partition(".")[0]
+        folder.mkdir()
+        (folder / name).write_text("precious")
+        seen = Seen()
+        with pytest.raises(UsageError, match="in the way"):
+            build(tiny_encoder, folder, seen, precision="float32")
+        assert seen == []
+        assert (folder / name).read_text() == "precious"
+
+
+def test_notes_in_an_old_bundle_are_not_lost(tiny_encoder: Path, tmp_path: Path) -> None:
+    bundle = build(tiny_encoder, tmp_path / "bundle", Seen(), precision="float32")
+    (bundle / "NOTES.txt").write_text("precious")
+    with pytest.raises(UsageError, match=r"NOTES\.txt"):
+        build(tiny_encoder, bundle, Seen(), precision="float32")
+    (bundle / "NOTES.txt").unlink()
+    (bundle / "model.onnx").write_bytes(b"damaged")
+    build(tiny_encoder, bundle, Seen(), precision="float32")
+    verify(bundle)
