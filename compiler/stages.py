@@ -205,16 +205,19 @@ def run_check(
     answers = serving(manifest, manifest.options)
 
     def make(_: Path) -> Checked:
-        from compiler.check import check
+        from compiler.check import Sides, check
         from compiler.checkpoint.marks import marks
         from compiler.checkpoint.reference import Reference
+        from compiler.checkpoint.tokens import Tokens
         from compiler.corpus import evaluation_text
         from compiler.runtime.adapters import Adapters
+        from compiler.runtime.tokenized import Tokenized
 
         def reference(of: Path) -> functools.partial[Reference]:
             return functools.partial(Reference, of, manifest.task)
 
-        choose = Adapters(bundle.Files(folder, manifest), manifest)
+        files = bundle.Files(folder, manifest)
+        choose = Adapters(files, manifest)
         session = open_bundle(folder, manifest, manifest.options)
         try:
             checked = check(
@@ -225,6 +228,7 @@ def run_check(
                 budget=budget,
                 tokenizer=folder / "tokenizer.json",
                 marks=marks(checkpoint.folder),
+                tokens=Sides(Tokenized(files, manifest), Tokens(checkpoint, manifest)),
                 adapters={
                     each.name: (choose(session, each.name), reference(each.joined or each.folder))
                     for each in checkpoint.adapters

@@ -18,12 +18,13 @@ from compiler.check.encoder_decoder import compare_encoder_decoder
 from compiler.check.feeds import Text
 from compiler.check.limits import Limits
 from compiler.check.references import Compared, OpenReference
+from compiler.check.tokens import Sides, token_findings
 from compiler.checkpoint.marks import Marks
 from compiler.engines import Session
 from compiler.profile import Budget
 from compiler.records import Checked, Finding, Manifest
 
-__all__ = ["bisect", "check"]
+__all__ = ["Sides", "bisect", "check"]
 
 COMPARE = {"encoder": compare_encoder, "decoder": compare_decoder, "encoder-decoder": compare_encoder_decoder}
 
@@ -38,6 +39,7 @@ def check(
     tokenizer: Path,
     marks: Marks | None = None,
     adapters: Mapping[str, tuple[Session, OpenReference]] | None = None,
+    tokens: Sides | None = None,
 ) -> Checked:
     """Compare an engine with PyTorch.
 
@@ -49,6 +51,7 @@ def check(
         budget: limits for quantized precisions, and the factor on the reference's noise for float32.
         tokenizer: the checkpoint's tokenizer.json.
         marks: its tokens for padding and gaps, as `checkpoint.marks` reads them; None is a checkpoint without any.
+        tokens: what both sides make of texts; None leaves tokens, chats and labels uncompared.
         adapters: by name, the engine with each adapter in effect, and what opens the same in PyTorch.
 
     Raises:
@@ -65,6 +68,8 @@ def check(
         return found._replace(findings=[*found.findings, *driven_findings(engine, manifest, text, limits)])
 
     found = compared(session, open_reference)
+    if tokens is not None:
+        found = found._replace(findings=[*found.findings, *token_findings(tokens, texts, manifest.task)])
     adapted = {name: tuple(compared(*each).findings) for name, each in (adapters or {}).items()}
     reasons = [_reason(finding) for finding in found.findings if not finding.passed]
     reasons += [f"{name}: {_reason(each)}" for name, every in adapted.items() for each in every if not each.passed]

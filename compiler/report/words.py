@@ -44,6 +44,8 @@ FINDINGS: dict[str, str] = {
     "batch.max_abs_error": "largest difference between prompts alone and in a batch of unequal ones",
     "batch.kl.mean": "divergence between prompts alone and in a batch of unequal ones",
     "batch.cosine.min": "similarity between prompts alone and in a batch of unequal ones, the worst token",
+    "pooling.max_relative_error": "largest difference of a text's vector from what PyTorch pools of the same numbers",
+    "tokens.differences": "texts, conversations, tokens and labels that differ from transformers'",
     "beams.max_abs_error": "largest difference between rows that changed places and their texts at once",
     "beams.kl.mean": "divergence between rows that changed places and their texts at once",
     "beams.cosine.min": "similarity between rows that changed places and their texts at once, the worst token",

@@ -66,6 +66,10 @@ class Encoder:
             mask = np.arange(counts.max()) < counts[:, None]
             yield Batch(rows, mask, session.run(self._feeds(batch, mask)))
 
+    def types(self, encodings: Sequence[Encoding]) -> list[list[int]]:
+        """Which text of a pair each token belongs to, as far as the model is told."""
+        return [encoding.type_ids if self._types else [0] * len(encoding.ids) for encoding in encodings]
+
     def _feeds(self, encodings: Sequence[Encoding], mask: np.ndarray) -> Feeds:
         feeds: Feeds = {}
         for name, dtype, rank in self._inputs:
@@ -75,8 +79,7 @@ class Encoder:
                 case "attention_mask":
                     feed = mask.astype(dtype)
                 case "token_type_ids":
-                    types = [encoding.type_ids for encoding in encodings] if self._types else [[0]] * len(encodings)
-                    feed = _padded(types, 0, dtype, mask.shape[1])
+                    feed = _padded(self.types(encodings), 0, dtype, mask.shape[1])
                 case "position_ids":
                     feed = np.tile(np.arange(mask.shape[1], dtype=dtype), (len(mask), 1))
                 case _:

@@ -1,0 +1,111 @@
+"""What transformers itself makes of texts, conversations and labels, from a checkpoint as its author saved it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from compiler.checkpoint import sentence
+from compiler.checkpoint.load import load_tokenizer
+from compiler.checkpoint.quiet import quiet
+from compiler.checkpoint.resolve import Checkpoint
+from compiler.checkpoint.sentence.settings import max_length, transformer_settings
+from compiler.records import Manifest
+from compiler.tasks import TASKS
+
+LABELLED = frozenset({"text-classification", "token-classification"})
+
+
+class Tokens:
+    """The reference side of the comparison of tokens.
+
+    A GGUF file has no tokenizer that transformers reads as llama.cpp does, so there it is the converted one.
+
+    Args:
+        checkpoint: what the bundle was made of.
+        manifest: the bundle's; an encoder's texts are cut at its context, or before.
+
+    Raises:
+        CheckpointError: transformers cannot load the tokenizer.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, manifest: Manifest) -> None:
+        converted = not checkpoint.reference.is_dir()
+        folder = checkpoint.folder if converted else checkpoint.reference
+        self.basis = "the tokenizer converted from the GGUF file" if converted else "transformers"
+        self._folder, self._task = folder, (task := manifest.task)
+        self._types = any(tensor.name == "token_type_ids" for tensor in manifest.inputs)
+        self._tokenizer = load_tokenizer(folder)
+        length, self._lower = self._tokenizer.model_max_length, False
+        if sentence.task_of(folder) == task:
+            settings = transformer_settings(folder)
+            length, self._lower = max_length(settings) or length, bool(settings.do_lower_case)
+        # The windows of a question's context are cut by what answers it.
+        cuts = TASKS[task].kind == "encoder" and task != "question-answering"
+        self.limit = min(manifest.context_length, int(length)) if cuts else 0
+
+    def rows(self, texts: Sequence[str | tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
+        """Ids, and the token types that the model is told, of each text or pair."""
+        return [self._row(*((text,) if isinstance(text, str) else text)) for text in texts]
+
+    def _row(self, *text: str) -> tuple[list[int], list[int]]:
+        cut: dict[str, Any] = {"truncation": True, "max_length": self.limit} if self.limit else {}
+        with quiet():
+            encoded = self._tokenizer(*map(self._written, text), **cut)
+        ids = list(encoded["input_ids"])
+        return ids, list(encoded.get("token_type_ids", [0] * len(ids))) if self._types else []
+
+    def _written(self, text: str) -> str:
+        """The text in small letters where the checkpoint reads no others; its special tokens stay as they are."""
+        if not self._lower:
+            return text
+        from tokenizers.normalizers import Lowercase
+
+        parts = self._tokenizer.backend_tokenizer
+        known = sorted((each.content for each in parts.get_added_tokens_decoder().values()), key=len, reverse=True)
+        small, start = Lowercase(), 0
+        written: list[str] = []
+        plain = 0
+        while start < len(text):
+            token = next((each for each in known if text.startswith(each, start)), "")
+            if token:
+                written += [small.normalize_str(text[plain:start]), token]
+                plain = start + len(token)
+            start += len(token) or 1
+        return "".join([*written, small.normalize_str(text[plain:])])
+
+    def chat(self, messages: Sequence[Mapping[str, str]]) -> list[int] | None:
+        """A conversation's ids by the chat template; None where there is none, or it refuses the conversation."""
+        try:
+            with quiet():
+                return list(
+                    self._tokenizer.apply_chat_template(
+                        [dict(message) for message in messages],
+                        add_generation_prompt=True,
+                        tokenize=True,
+                        return_dict=False,
+                    )
+                )
+        except Exception:  # noqa: BLE001  (a template is a program: it can fail in any way)
+            return None
+
+    @cached_property
+    def vocabulary(self) -> dict[str, int]:
+        """Every token's id."""
+        return dict(self._tokenizer.get_vocab())
+
+    @property
+    def special(self) -> list[str]:
+        return [str(token) for token in self._tokenizer.all_special_tokens]
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """Of a classifier, in the order of its logits."""
+        if self._task not in LABELLED:
+            return []
+        from transformers import AutoConfig
+
+        with quiet():
+            config = AutoConfig.from_pretrained(self._folder, local_files_only=True, trust_remote_code=False)
+        return [str(config.id2label[index]) for index in sorted(config.id2label)]
