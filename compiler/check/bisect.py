@@ -31,7 +31,7 @@ from compiler.engines import EncoderDecoderSession, Session
 from compiler.engines.adapted import rank_zero
 from compiler.errors import IntegrityError
 from compiler.profile import Budget
-from compiler.records import Manifest
+from compiler.records import Manifest, NoiseSource
 from compiler.records.divergence import Diverged, Layer
 
 TOKENS = 128  # of the text that a decoder reads
@@ -44,6 +44,12 @@ JUMP = 3.0
 MEASURES = {
     True: "the largest absolute difference",
     False: "a token's distance over the length of its vector, at the mean",
+}
+
+# What PyTorch's float32 is compared with for its noise.
+OWN: dict[NoiseSource, str] = {
+    "float64": "float32 against float64",
+    "reorderings": "float32 sums in different orders, since PyTorch gives no float64 answers",
 }
 
 # What `Engine.watch` and `Engine.precisions` say of one graph of the bundle, by its file.
@@ -86,12 +92,12 @@ def bisect(
     start = time.perf_counter()
     call = _call(session, manifest, Text(texts, tokenizer, marks or Marks()))
     limits = Limits(manifest.precision, budget, Noise(0.0))
-    compared, skipped = _compare(call, watch, open_reference, limits)
+    compared, skipped, source = _compare(call, watch, open_reference, limits)
     layers = compared if limits.precision == "float32" else _judged_by_growth(compared)
     first = next((layer for layer in layers if not layer.passed), None)
     within: list[Layer] = []
     if first is not None:
-        within, _ = _compare(call, watch, open_reference, limits, first.module)
+        within, _, _ = _compare(call, watch, open_reference, limits, first.module)
         if limits.precision != "float32":
             within = [msgspec.structs.replace(each, limit=None) for each in within]
     return Diverged(
@@ -102,7 +108,7 @@ def bisect(
         within=_with_precision(within, manifest, precisions),
         skipped=tuple(skipped),
         measure=MEASURES[limits.precision == "float32"],
-        basis=f"{limits.factor:g} times PyTorch's own noise there, float32 against float64"
+        basis=f"{limits.factor:g} times PyTorch's own noise there, {OWN[source]}"
         if limits.precision == "float32"
         else f"the layer before, and {JUMP:g} times what layers add at the median",
         seconds=time.perf_counter() - start,
@@ -136,11 +142,11 @@ def _call(session: Session, manifest: Manifest, text: Text) -> Call:
 
 def _compare(
     call: Call, watch: Watch, open_reference: OpenReference, limits: Limits, inside: str | None = None
-) -> tuple[list[Layer], list[str]]:
-    """Every layer, or every module inside one, as it runs; and those of which the engine shows no tensor."""
+) -> tuple[list[Layer], list[str], NoiseSource]:
+    """Every layer, or every module inside one, as it runs; those of which the engine shows no tensor; whence noise."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        _record_exactly(call, open_reference, inside, folder)
+        source = _record_exactly(call, open_reference, inside, folder)
         order = _record(call, open_reference, "float32", inside, folder)
         found: dict[str, Layer] = {}
         for model, feeds in call.graphs:
@@ -149,7 +155,8 @@ def _compare(
                 layer = _closest(module, tensors, (expected, exact), call.mask, limits)
                 if layer is not None and (module not in found or _error(layer) < _error(found[module])):
                     found[module] = layer
-    return [found[module] for module in order if module in found], [each for each in order if each not in found]
+    layers, skipped = [found[each] for each in order if each in found], [each for each in order if each not in found]
+    return layers, skipped, source
 
 
 def _with_precision(layers: Sequence[Layer], manifest: Manifest, precisions: Precisions) -> tuple[Layer, ...]:
@@ -162,12 +169,14 @@ def _with_precision(layers: Sequence[Layer], manifest: Manifest, precisions: Pre
     )
 
 
-def _record_exactly(call: Call, open_reference: OpenReference, inside: str | None, folder: Path) -> None:
+def _record_exactly(call: Call, open_reference: OpenReference, inside: str | None, folder: Path) -> NoiseSource:
     """What float32 is compared with for its noise; see `noise.exactly`."""
     try:
         _record(call, open_reference, "float64", inside, folder, kind="exact")
+        return "float64"
     except Exception:  # noqa: BLE001 - modeling code that mixes precisions raises many kinds; float32 then has its say
         _record(call, open_reference, "reordered", inside, folder, kind="exact")
+        return "reorderings"
 
 
 def _record(
@@ -189,8 +198,8 @@ def _record(
     def keep(module: str, output: np.ndarray) -> None:
         if order.get(module) == output.shape:
             return
-        if dtype == "float64" and not np.isfinite(output).all():
-            raise FloatingPointError(f"{module} is not finite in float64")
+        if dtype == "float64" and not (output.dtype == np.float64 and np.isfinite(output).all()):
+            raise FloatingPointError(f"{module} gives {output.dtype}, or is not finite")
         order.pop(module, None)
         order[module] = output.shape
         np.save(_file(folder, kind, module), output)

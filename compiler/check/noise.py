@@ -51,13 +51,16 @@ class Noise:
 
 
 def exactly(open_reference: OpenReference, ask: Callable[[ReferenceModel], Answers]) -> tuple[Answers, NoiseSource]:
-    """Answers in float64, or in float32 with its sums in another order where those fail or are not finite."""
+    """Answers in float64, or in float32 with its sums in another order where those fail or are not finite.
+
+    Code that answers in float32 whatever its weights are in may have computed in it as well, and says nothing of noise.
+    """
     try:
         with closing(open_reference("float64")) as reference:
             answers = ask(reference)
     except Exception:  # noqa: BLE001 - modeling code that mixes precisions raises many kinds; float32 then has its say
         answers = ()
-    if answers and all(np.isfinite(each).all() for each in answers):
+    if answers and all(each.dtype == np.float64 and np.isfinite(each).all() for each in answers):
         return answers, "float64"
     with closing(open_reference("reordered")) as reference:
         return ask(reference), "reorderings"

@@ -12,8 +12,13 @@ Arithmetic = Literal["float32", "float64", "reordered"]
 PARTS = 3  # of the axis that a product adds up
 
 
-def widen_arguments(model: Any) -> None:
-    """Make every module of a model take float32 arguments as float64: modeling code makes some, whatever it is in."""
+def widen_arguments(model: Any) -> Callable[[], None]:
+    """Make every module of a model take float32 arguments as float64: modeling code makes some, whatever it is in.
+
+    Returns:
+        what makes them take arguments as they are again. Models share modules without weights (activations), so it has
+        to be called before another model runs.
+    """
     import torch
 
     def widened(value: Any) -> Any:
@@ -22,8 +27,13 @@ def widen_arguments(model: Any) -> None:
     def widen(_: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return tuple(map(widened, inputs)), {name: widened(value) for name, value in named.items()}
 
-    for module in model.modules():
-        module.register_forward_pre_hook(widen, with_kwargs=True)
+    handles = [module.register_forward_pre_hook(widen, with_kwargs=True) for module in model.modules()]
+
+    def undo() -> None:
+        for handle in handles:
+            handle.remove()
+
+    return undo
 
 
 def reordered(forward: Callable[..., Any]) -> Callable[..., Any]:

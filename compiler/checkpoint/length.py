@@ -22,6 +22,17 @@ def context_length(folder: Path, model: Any) -> int:
     return int(limit) - max((_reserved(name, module) for name, module in model.named_modules()), default=0)
 
 
+def kept_length(config: Any) -> int:
+    """Most tokens for which keys that a decoder keeps stay those that it would compute anew; `LONGEST` without bound.
+
+    Longrope turns every position by other frequencies once the text is longer than it was first trained with.
+    """
+    rope = getattr(config.get_text_config(decoder=True), "rope_parameters", None) or {}
+    every = [rope, *(each for each in rope.values() if isinstance(each, dict))]  # one for all layers, or for each type
+    switches = [each["original_max_position_embeddings"] for each in every if each.get("rope_type") == "longrope"]
+    return min(map(int, switches), default=LONGEST)
+
+
 def _reserved(name: str, module: Any) -> int:
     """Rows of a table of positions that no token of a text ever gets: those up to padding's own."""
     padding = getattr(module, "padding_idx", None) if name.endswith("position_embeddings") else None

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from compiler.checkpoint.arithmetic import Arithmetic, reordered, widen_arguments
+from compiler.checkpoint.failing import running
 from compiler.checkpoint.layers import Sink, layers_of, modules_inside, watching
 from compiler.checkpoint.load import allow_batches, load_model
 from compiler.checkpoint.original import open_original
 from compiler.checkpoint.quiet import quiet
 from compiler.checkpoint.recomputing import Recomputing, next_logits
 from compiler.checkpoint.sentence.reference import Pooler
-from compiler.errors import InputError
+from compiler.errors import CheckpointError, InputError
 from compiler.records import CacheShape
 from compiler.tasks import TASKS
 
@@ -55,6 +56,7 @@ class Reference:
         if threads:
             torch.set_num_threads(threads)
         self.dtype = dtype
+        self._opened = ExitStack()
         self._outputs = TASKS[task].outputs
         precision = "float64" if dtype == "float64" else "float32"
         self._pooler = Pooler(folder, getattr(torch, precision)) if task == "feature-extraction" else None
@@ -64,7 +66,7 @@ class Reference:
         if dtype == "float64":
             if self._model._can_set_experts_implementation():  # the grouped kernels have no float64
                 self._model.set_experts_implementation("eager")
-            widen_arguments(self._model)
+            self._opened.callback(widen_arguments(self._model))
         self._parameters = inspect.signature(self._model.forward).parameters
         if dtype == "reordered":
             self._model.forward = reordered(self._model.forward)
@@ -72,9 +74,21 @@ class Reference:
 
     @property
     def start_token(self) -> int:
-        """The token that an encoder-decoder's answer begins with."""
-        generation = self._model.generation_config.decoder_start_token_id
-        return int(self._model.config.decoder_start_token_id if generation is None else generation)
+        """The token that an encoder-decoder's answer begins with, by the rules of transformers' `generate`.
+
+        Raises:
+            CheckpointError: the checkpoint names none.
+        """
+        settings = self._model.generation_config
+        own = getattr(self._model.config, "decoder_start_token_id", None)
+        named = (settings.decoder_start_token_id, own, settings.bos_token_id)
+        token = next((token for token in named if token is not None), None)
+        if token is None:
+            raise CheckpointError(
+                "the checkpoint does not say which token an answer begins with",
+                expected="decoder_start_token_id or bos_token_id in generation_config.json",
+            )
+        return int(token)
 
     def run(self, feeds: Feeds) -> Feeds:
         """One call of the model.
@@ -87,7 +101,7 @@ class Reference:
         """
         import torch
 
-        with torch.inference_mode():
+        with running(self._model):
             outputs = self._model(**{name: torch.from_numpy(array) for name, array in feeds.items()})
         return {name: outputs[name].numpy() for name in self._outputs}
 
@@ -122,13 +136,16 @@ class Reference:
 
         kept = np.arange(input_ids.shape[1]) if keep is None else keep
         if self._permuted:
-            steps = [next_logits(self._model, input_ids[:, : end + 1], attention_mask[:, : end + 1]) for end in kept]
+            with running(self._model):
+                steps = [
+                    next_logits(self._model, input_ids[:, : end + 1], attention_mask[:, : end + 1]) for end in kept
+                ]
             return np.stack(steps, axis=1)
         options = {"position_ids": torch.from_numpy(position_ids)} if "position_ids" in self._parameters else {}
         selects = keep is not None and "logits_to_keep" in self._parameters
         if selects:
             options["logits_to_keep"] = torch.from_numpy(kept)
-        with torch.inference_mode():
+        with running(self._model):
             outputs = self._model(
                 input_ids=torch.from_numpy(input_ids),
                 attention_mask=torch.from_numpy(attention_mask),
@@ -143,7 +160,7 @@ class Reference:
         import torch
 
         tensors = {name: torch.from_numpy(array) for name, array in feeds.items()}
-        with torch.inference_mode():
+        with running(self._model):
             return {"encoder_hidden_states": self._model.get_encoder()(**tensors)[0].numpy()}
 
     def answers(self, feeds: Feeds, decoder_input_ids: np.ndarray) -> np.ndarray:
@@ -159,8 +176,13 @@ class Reference:
         import torch
 
         tensors = {name: torch.from_numpy(array) for name, array in feeds.items()}
-        with torch.inference_mode():
-            outputs = self._model(**tensors, decoder_input_ids=torch.from_numpy(decoder_input_ids), use_cache=False)
+        tokens = torch.from_numpy(decoder_input_ids)
+        if (
+            "decoder_attention_mask" in self._parameters
+        ):  # some would mask answers with padding's token, unlike generate
+            tensors["decoder_attention_mask"] = torch.ones_like(tokens)
+        with running(self._model):
+            outputs = self._model(**tensors, decoder_input_ids=tokens, use_cache=False)
         return outputs.logits.numpy()  # type: ignore[no-any-return]
 
     def generate(self, input_ids: np.ndarray, attention_mask: np.ndarray, max_new_tokens: int) -> np.ndarray:
@@ -180,7 +202,7 @@ class Reference:
         start = self.start_token if both else None
         self._model.generation_config = GenerationConfig(do_sample=False, pad_token_id=0, decoder_start_token_id=start)
         options = {"use_mems": False} if self._permuted else {}
-        with quiet(), torch.inference_mode():
+        with quiet(), running(self._model):
             tokens = self._model.generate(
                 torch.from_numpy(input_ids),
                 attention_mask=torch.from_numpy(attention_mask),
@@ -212,7 +234,8 @@ class Reference:
         return watching(self._model, modules, sink)
 
     def close(self) -> None:
-        """Give the weights back."""
+        """Give the weights back, and undo what was changed in modules that other models share."""
+        self._opened.close()
         self._model = None
 
 
@@ -238,7 +261,7 @@ class Decoding:
                 expected=f"{self._batch} equal rows",
                 action="decode rows of other lengths one by one",
             )
-        with torch.inference_mode():
+        with running(self._model):
             tokens = {self._tokens: torch.from_numpy(input_ids)}
             outputs = self._model(**tokens, past_key_values=self._cache, use_cache=True, **self._options)
         self._cache = outputs.past_key_values

@@ -18,14 +18,16 @@ import onnx_ir as ir
 
 from compiler import records
 from compiler.checkpoint import Checkpoint, load_model, sentence
-from compiler.checkpoint.length import context_length
+from compiler.checkpoint.failing import modeling
+from compiler.checkpoint.length import context_length, kept_length
 from compiler.checkpoint.virtual import VirtualTokens
+from compiler.errors import ExportError
 from compiler.export import lora, portable
 from compiler.export.carried import carry
 from compiler.export.encoder_decoder import signatures
 from compiler.export.graph_inputs import Signature, signature
 from compiler.export.prefix import prefixed
-from compiler.export.trace import trace
+from compiler.export.trace import REPORT, trace
 from compiler.records import Exported, Graph, Tensor
 from compiler.tasks import TASKS
 
@@ -49,17 +51,25 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
     changes = lora.read(model, checkpoint.adapters, kind)
     encoder: Graph | None = None
     name = portable.MODEL
-    if kind == "encoder-decoder":
-        reading, traced = signatures(model)
+    reading: Signature | None = None
+    with modeling(ExportError, f"{type(model).__name__} cannot be called as models of its kind are", REPORT):
+        if kind == "encoder-decoder":
+            reading, traced = signatures(model)
+        elif virtual and kind == "decoder":
+            traced = prefixed(virtual, checkpoint.task)
+        else:
+            traced = signature(loaded, checkpoint.task)
+        token_rows = _table(model.get_decoder() if reading else model).weight.shape[0]
+    if reading:
         graph, length = _write(model, reading, length, out, portable.ENCODER)
         encoder = Graph(model=portable.ENCODER, inputs=_tensors(graph.inputs), outputs=_tensors(graph.outputs))
         name = portable.DECODER
-    elif virtual and kind == "decoder":
-        traced = prefixed(virtual, checkpoint.task)
-    else:
-        traced = signature(loaded, checkpoint.task)
     with lora.apart(model, traced, changes) as with_adapters:
         graph, length = _write(model, with_adapters, length, out, name)
+    reason = f"for longer texts {type(model).__name__} takes another branch" if length < stated else ""
+    kept = kept_length(model.config) - (virtual.virtual if virtual else 0)
+    if traced.cache and traced.cache.layers and kept < length:
+        length, reason = kept, "beyond them its rotary frequencies are others, which kept keys do not have"
     pooling = activation = None
     if checkpoint.task == "feature-extraction":
         pooling = sentence.pooling(checkpoint.folder)
@@ -80,7 +90,7 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         context_length=length,
         stated_context=stated,
-        context_reason=f"for longer texts {type(model).__name__} takes another branch" if length < stated else "",
+        context_reason=reason,
         vocabulary=vocabulary,
         seconds=time.perf_counter() - started,
         versions=versions(),
@@ -88,11 +98,16 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
         pooling=pooling,
         activation=activation,
         encoder=encoder,
-        token_rows=(model.get_decoder() if encoder else model).get_input_embeddings().weight.shape[0],
+        token_rows=token_rows,
         adapters=lora.write(changes, checkpoint.adapters, out),
     )
     records.save(exported, out / RECORD)
     return exported
+
+
+def _table(model: Any) -> Any:
+    """The embedding of a model, or of a decoder that has no method to say which it is (FSMT)."""
+    return model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else model.embed_tokens
 
 
 def _write(model: Any, traced: Signature, length: int, out: Path, name: str) -> tuple[ir.Graph, int]:

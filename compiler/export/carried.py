@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,11 @@ def carry(checkpoint: Checkpoint, model: Any, out: Path) -> int:
             expected="a row for every token",
             action="use the tokenizer that the model was trained with",
         )
-    if TASKS[checkpoint.task].kind != "encoder":
+    kind = TASKS[checkpoint.task].kind
+    if kind != "encoder":
         settings = declared(checkpoint, model)
+        if kind == "encoder-decoder":
+            require_start(settings, model.config, checkpoint.location)
         require_tokens(
             read(settings, CheckpointError, checkpoint.location),
             rows_of_logits(model, rows),
@@ -84,6 +88,17 @@ def declared(checkpoint: Checkpoint, model: Any) -> dict[str, Any]:
     settings = model.generation_config.to_dict() if model.can_generate() else {}
     known = FOLLOWED | REFUSED.keys() | IDLE
     return {name: settings[name] for name in sorted(known & settings.keys()) if settings[name] is not None}
+
+
+def require_start(settings: Mapping[str, Any], config: Any, model: str) -> None:
+    """Raises CheckpointError where nothing says which token the answers of an encoder-decoder begin with."""
+    named = (settings.get("decoder_start_token_id"), getattr(config, "decoder_start_token_id", None))
+    if all(token is None for token in (*named, settings.get("bos_token_id"))):
+        raise CheckpointError(
+            f"{model}: the checkpoint does not say which token an answer begins with",
+            expected="decoder_start_token_id or bos_token_id in generation_config.json",
+            action="add the decoder_start_token_id that the model was trained with to generation_config.json",
+        )
 
 
 def rows_of_logits(model: Any, rows: int) -> int:

@@ -11,12 +11,12 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from compiler.checkpoint.failing import WRAPPER
 from compiler.errors import ExportError
 from compiler.export.graph_inputs import Signature
 
 MODEL = "model.onnx"
 ENCODER, DECODER = "encoder_model.onnx", "decoder_model.onnx"
-WRAPPER = "model."
 
 
 def tidy(model: ir.Model, signature: Signature) -> None:

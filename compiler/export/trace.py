@@ -5,22 +5,23 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from types import TracebackType
 from typing import Any
 
 import onnx_ir as ir
 import torch
 
+from compiler.checkpoint.failing import modeling
 from compiler.checkpoint.quiet import quiet
 from compiler.errors import ExportError
 from compiler.export import attention, experts
 from compiler.export.graph_inputs import Signature
-from compiler.export.portable import WRAPPER
 from compiler.export.whole import whole_operators
 
 # What torch says of a dim that the code took to be no larger: "sequence = Dim('sequence', max=704)".
 BOUND = re.compile(r"= Dim\('\w+'.*?max=(\d+)\)")
 SHORTEST = 2  # tokens that a dim has at least, for torch
+
+REPORT = "report it with the model's config.json; the module named above is where it stopped"
 
 # Dims that follow from others; torch.export works them out by itself.
 DERIVED = {"total_sequence"}
@@ -37,10 +38,10 @@ def trace(model: Any, signature: Signature, context_length: int) -> tuple[ir.Mod
         ExportError: torch cannot trace the model; names the module it stopped in.
     """
     attention.register()
-    with quiet():  # models that do not route attention through the interface say so
-        model.set_attn_implementation(attention.NAME)
-    experts.register(model)
-    try:
+    with modeling(ExportError, f"{type(model).__name__} cannot be traced", REPORT):
+        with quiet():  # models that do not route attention through the interface say so
+            model.set_attn_implementation(attention.NAME)
+        experts.register(model)
         with quiet(), torch.no_grad(), whole_operators(model):
             program, context = _export(signature, context_length)
             onnx_program = torch.onnx.export(
@@ -52,12 +53,6 @@ def trace(model: Any, signature: Signature, context_length: int) -> tuple[ir.Mod
                 optimize=False,
                 verbose=False,
             )
-    except Exception as error:  # torch.export and torch.onnx raise dozens of kinds; all mean "not traceable"
-        raise ExportError(
-            f"{type(model).__name__} cannot be traced",
-            found=_cause(error),
-            action="report it with the model's config.json; the module named above is where tracing stopped",
-        ) from error
     assert onnx_program is not None
     return onnx_program.model, context
 
@@ -91,37 +86,3 @@ def _traced(signature: Signature, longest: int) -> torch.export.ExportedProgram:
     shapes = tuple(axes(shape) for shape in signature.inputs.values())
     with contextlib.redirect_stderr(io.StringIO()):  # where torch prints the whole graph when it fails
         return torch.export.export(signature.module, signature.samples, dynamic_shapes=(shapes,), strict=False)
-
-
-def _cause(error: Exception) -> str:
-    """The first line of the innermost message, and the deepest module of the model that it came from."""
-    inner: BaseException = error
-    while inner.__cause__ is not None:
-        inner = inner.__cause__
-    line = next((line.strip() for line in str(inner).splitlines() if line.strip()), type(inner).__name__)
-    place = ""
-    step = inner.__traceback__
-    while step is not None:
-        place = _module_called(step) or _module_converted(step) or place
-        step = step.tb_next
-    return f"{type(inner).__name__}: {line[:300]}{place}"
-
-
-def _module_called(step: TracebackType) -> str:
-    """The module whose forward this frame is."""
-    code, owner = step.tb_frame.f_code, step.tb_frame.f_locals.get("self")
-    if not isinstance(owner, torch.nn.Module) or "modeling_" not in code.co_filename:
-        return ""
-    file = re.sub(r".*/", "", code.co_filename)
-    return f" in {type(owner).__name__} ({file}:{step.tb_lineno})"
-
-
-def _module_converted(step: TracebackType) -> str:
-    """The module of the operation that this frame turns into ONNX."""
-    node = step.tb_frame.f_locals.get("node")
-    modules = node.meta.get("nn_module_stack") if isinstance(node, torch.fx.Node) else None
-    if not modules:
-        return ""
-    path, kind = list(modules.values())[-1]
-    name = kind.__name__ if isinstance(kind, type) else str(kind).rpartition(".")[2]
-    return f" in {path.removeprefix(WRAPPER)} ({name})"

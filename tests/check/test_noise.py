@@ -95,7 +95,21 @@ class Overflows(Toy):
         return {name: array * (np.nan if self.dtype == np.float64 else 1) for name, array in outputs.items()}
 
 
-@pytest.mark.parametrize("reference", [Raises, Overflows])
+class RaisesWhenOpened(Toy):
+    def __init__(self, dtype: str = "float32") -> None:
+        if dtype == "float64":
+            raise ValueError("no kernel for float64")
+        super().__init__(dtype)
+
+
+class AnswersInFloat32(Toy):
+    """Its float64 is float32 in disguise, so there is no difference to take for noise."""
+
+    def __init__(self, dtype: str = "float32") -> None:
+        super().__init__("float32")
+
+
+@pytest.mark.parametrize("reference", [Raises, Overflows, RaisesWhenOpened, AnswersInFloat32])
 def test_without_float64_noise_comes_from_other_orders_and_is_said_to(reference: type[Toy], tmp_path: Path) -> None:
     def opened(arithmetic: str) -> Toy:
         if arithmetic != "reordered":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from compiler.checkpoint.arithmetic import reordered
+from compiler.checkpoint.arithmetic import reordered, widen_arguments
 
 
 def mixed(given: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -32,3 +32,14 @@ def test_every_number_is_added_once(inner: int) -> None:
     left, right = torch.arange(2.0 * inner).reshape(2, inner), torch.ones(inner, 3)
     assert torch.equal(reordered(torch.matmul)(left, right), left @ right)
     assert torch.equal(reordered(torch.nn.functional.linear)(left, right.T), left @ right)
+
+
+def test_a_module_that_models_share_takes_float32_again_afterwards() -> None:
+    """transformers has one module for all models' gelu."""
+    shared = torch.nn.GELU()
+    wide, narrow = (torch.nn.Sequential(torch.nn.Linear(3, 3, dtype=dtype), shared) for dtype in (torch.double, None))
+    given = torch.ones(1, 3)
+    undo = widen_arguments(wide)
+    assert wide(given).dtype == torch.float64
+    undo()
+    assert narrow(given).dtype == torch.float32
