@@ -45,7 +45,7 @@ class Built:
         self.checkpoint = understanding.checkpoint(folder / "checkpoint", model, **settings)
         checked = Checked(precision=precision, findings=(), reasons=(), noise=0.0, seconds=0.0)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(stages, "run_check", lambda *_: checked)  # it is not what is looked at here
+            patch.setattr(stages, "run_check", lambda *_, **__: checked)  # it is not what is looked at here
             self.bundle = pipeline.build(
                 str(self.checkpoint),
                 task=task,
