@@ -9,11 +9,9 @@ import msgspec
 from compiler.errors import UsageError
 from compiler.records import Exported
 
-# The check reads a text of this many tokens several times, in float64 too: SmolLM2 (135M) takes about two minutes for
-# 8,192 tokens on two busy cores. Larger models get fewer, so that a check takes minutes and not hours.
-MOST = 8192
-LEAST = 2048
-WORK = MOST * 150_000_000  # tokens times parameters
+# The check reads a text of this many tokens several times, in float64 too: for 8,192 tokens SmolLM2 (135M) took over
+# two minutes on two busy cores, and gigabytes.
+MOST = 2048
 LEAST_ASKED = 16
 
 
@@ -32,8 +30,7 @@ def checked_context(exported: Exported, asked: int | None, say: Callable[[str], 
     if asked is not None and not LEAST_ASKED <= asked <= good:
         why = f"; {reason}" if reason else ""
         raise UsageError(f"--context {asked}", expected=f"{LEAST_ASKED} to {good} tokens{why}")
-    affordable = max(LEAST, min(MOST, WORK // max(exported.parameters, 1)))
-    length = min(good, affordable) if asked is None else asked
+    length = min(good, MOST) if asked is None else asked
     if length < good:
         reason = "as asked for" if asked else "longer texts are not checked; --context checks and allows more"
     if length < exported.stated_context:
