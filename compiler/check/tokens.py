@@ -150,8 +150,10 @@ def _texts(theirs: Tokenized, running: Sequence[str], pairs: bool) -> list[str |
     single = [*TEXTS, *running[:16], *written, *long]
     if not pairs:
         return list(single)
-    together: list[str | Pair] = [*pairwise(single), (long[0], "short"), ("short", long[0])]
-    return [*single, *together, (long[0], long[1])]
+    together: list[str | Pair] = [
+        *pairwise(text for text in single if len(text) < 40)
+    ]  # of two long ones the tokenizer makes every pair of pieces
+    return [*single, *together]
 
 
 def _same(ours: Row, theirs: Row) -> bool:
