@@ -85,7 +85,7 @@ def transplanted(model_type: str, folder: Path) -> Path:
         settings["max_position_embeddings"] += offset
     model = transformers.AutoModel.from_config(transformers.AutoConfig.for_model(model_type, **settings))
     _fill(model, weights)
-    kept = shutil.ignore_patterns("*.safetensors", "*.md", "config.json")
+    kept = shutil.ignore_patterns("*.safetensors", "*.md")
     shutil.copytree(MINILM, folder, ignore=kept)
     return _saved(model, folder)
 

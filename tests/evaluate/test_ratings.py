@@ -140,7 +140,7 @@ def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="grammar: 6"):
         ratings.read(path)
     path.write_text("{}")
-    with pytest.raises(InputError, match="not ratings"):
+    with pytest.raises(InputError, match="missing required field `page`"):
         ratings.read(path)
     with pytest.raises(InputError, match="no such file"):
         ratings.read(tmp_path / "none.json")
