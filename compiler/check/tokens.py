@@ -150,9 +150,8 @@ def _texts(theirs: Tokenized, running: Sequence[str], pairs: bool) -> list[str |
     single = [*TEXTS, *running[:16], *written, *long]
     if not pairs:
         return list(single)
-    together: list[str | Pair] = [
-        *pairwise(text for text in single if len(text) < 40)
-    ]  # of two long ones the tokenizer makes every pair of pieces
+    cut = [text[:size] for text in single]  # transformers makes every pair of pieces
+    together: list[str | Pair] = [*pairwise(cut), (long[0], "short"), ("short", long[0]), (long[0], long[1])]
     return [*single, *together]
 
 

@@ -18,6 +18,7 @@ from compiler.generation import Settings, read, require_tokens
 from compiler.reading import foreign, parse_json
 from compiler.records import Manifest
 from compiler.runtime.chat import ChatTemplate
+from compiler.runtime.pairs import shortened
 
 TOKENIZER = "tokenizer.json"
 GENERATION = "generation_config.json"
@@ -98,13 +99,19 @@ class Text:
         encode = tokenizer.encode_batch if offsets else tokenizer.encode_batch_fast
         try:
             with foreign(InputError, "the model's tokenizer fails at these texts"):
-                return encode(list(texts), add_special_tokens=special)
+                asked = [self._shortened(text) if cut and not offsets else text for text in texts]
+                return encode(asked, add_special_tokens=special)
         except InputError as error:
             if not isinstance(error.__cause__, TypeError):
                 raise
             raise InputError(
                 "a text is not valid Unicode", found="a lone surrogate", action="decode it again with errors='replace'"
             ) from error
+
+    def _shortened(self, text: str | tuple[str, str]) -> str | tuple[str, str]:
+        if not isinstance(text, tuple) or not (cutting := self.tokenizer.truncation):
+            return text
+        return shortened(self.whole, text, self.limit, left=cutting["direction"] == "left")
 
     @cached_property
     def whole(self) -> Tokenizer:
