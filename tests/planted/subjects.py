@@ -142,7 +142,7 @@ def build(name: str, folder: Path) -> Subject:
         if before is not None:
             os.environ["TRANSFORMER_COMPILER_CACHE"] = before
     assert records.load(out / bundle.CERTIFICATE, records.Certificate).verdict == "pass"
-    reader = Adapters(out, manifest)
+    reader = Adapters(bundle.Files(out, manifest), manifest)
     return Subject(
         name=name,
         folder=out,
