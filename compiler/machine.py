@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+import resource
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -65,18 +66,46 @@ CGROUP = Path("/sys/fs/cgroup")
 def detect() -> Machine:
     """The facts about this machine, read from the system in a few milliseconds; GPUs are asked for once a process."""
     cpu, features = _darwin_cpu() if platform.system() == "Darwin" else _linux_cpu()
-    logical = _logical_cores()
+    logical = logical_cores()
     return Machine(
         cpu=cpu or platform.processor() or "unknown",
         architecture=ARCHITECTURES.get(platform.machine().lower(), platform.machine()),
         features=tuple(feature for feature in FEATURES if feature in features),
-        physical_cores=min(psutil.cpu_count(logical=False) or logical, logical),
+        physical_cores=threads(),
         logical_cores=logical,
         memory_bytes=_memory_bytes(),
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         gpus=tuple(Gpu(**device._asdict()) for device in driver.devices()),
     )
+
+
+def logical_cores() -> int:
+    """Cores that this process may use at once."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
+    quota, _, period = _cgroup("cpu.max").partition(" ")
+    return min(cores, math.ceil(int(quota) / int(period))) if quota.isdigit() and period.isdigit() else cores
+
+
+def threads(asked: int = 0) -> int:
+    """Threads to compute with: so many, or one for every physical core for 0, but never more than logical cores."""
+    return min(asked or psutil.cpu_count(logical=False) or logical_cores(), logical_cores())
+
+
+def available_memory() -> int:
+    """Bytes that this process may still take, of the machine's memory, its container's and its own limit."""
+    found: int = psutil.virtual_memory().available
+    if (limit := _cgroup("memory.max")).isdigit() and (used := _cgroup("memory.current")).isdigit():
+        reclaimable = sum(
+            int(line.split()[1])
+            for line in _cgroup("memory.stat").splitlines()
+            if line.startswith(("active_file ", "inactive_file "))
+        )
+        found = min(found, int(limit) - int(used) + reclaimable)
+    own, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if own != resource.RLIM_INFINITY:
+        found = min(found, own - psutil.Process().memory_info().vms)
+    return max(0, found)
 
 
 def kind(machine: Machine) -> str:
@@ -120,12 +149,6 @@ def _linux_cpu() -> tuple[str, frozenset[str]]:
 def _darwin_cpu() -> tuple[str, frozenset[str]]:
     command = ["sysctl", "machdep.cpu.brand_string", "hw.optional"]
     return parse_sysctl(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
-
-
-def _logical_cores() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
-    quota, _, period = _cgroup("cpu.max").partition(" ")
-    return min(cores, math.ceil(int(quota) / int(period))) if quota.isdigit() and period.isdigit() else cores
 
 
 def _memory_bytes() -> int:

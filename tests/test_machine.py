@@ -82,6 +82,10 @@ def test_a_container_limits_cores_and_memory(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(machine, "CGROUP", tmp_path)
     found = machine.detect()
     assert (found.physical_cores, found.logical_cores, found.memory_bytes) == (1, 1, 1000000)
+    assert [machine.threads(asked) for asked in (0, 1, 1000)] == [1, 1, 1]
+    (tmp_path / "memory.current").write_text("900000\n")
+    (tmp_path / "memory.stat").write_text("anon 500000\nactive_file 100000\ninactive_file 200000\n")
+    assert machine.available_memory() == 1000000 - 900000 + 300000
 
 
 def test_a_container_without_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,3 +95,4 @@ def test_a_container_without_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     limited = machine.detect()
     monkeypatch.setattr(machine, "CGROUP", tmp_path / "none")
     assert machine.detect() == limited
+    assert 1 << 20 < machine.available_memory() <= limited.memory_bytes

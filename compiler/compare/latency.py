@@ -14,7 +14,7 @@ from compiler.compare.gates import Gates
 from compiler.compare.sides import Opened
 from compiler.compare.speed import latency_verdict
 from compiler.errors import UsageError
-from compiler.machine import detect
+from compiler.machine import threads
 from compiler.measure.process import Worker
 from compiler.measure.protocol import Spec
 from compiler.measure.workloads import workloads_of
@@ -142,8 +142,8 @@ def looks_at(most_rounds: int) -> tuple[int, ...]:
 def _spec(side: Opened) -> Spec:
     if side.folder is None or side.manifest is None:
         raise AssertionError("only bundles are measured")
-    threads = side.manifest.options.threads or detect().physical_cores
-    return Spec(runner="engine", folder=str(side.folder), manifest=side.manifest, threads=threads)
+    number = threads(side.manifest.options.threads)
+    return Spec(runner="engine", folder=str(side.folder), manifest=side.manifest, threads=number)
 
 
 def _turns(pair: tuple[Worker, Worker], name: str, order: tuple[int, int]) -> dict[str, Pair]:

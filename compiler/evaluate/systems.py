@@ -13,7 +13,7 @@ import msgspec
 
 from compiler import bundle
 from compiler.engines import Decoding, Feeds, Session, open_bundle
-from compiler.machine import detect
+from compiler.machine import threads
 from compiler.measure.process import Worker
 from compiler.measure.protocol import Spec
 from compiler.measure.workloads import workloads_of
@@ -47,7 +47,7 @@ class Contestant:
 
     @property
     def threads(self) -> int:
-        return self.manifest.options.threads or detect().physical_cores
+        return threads(self.manifest.options.threads)
 
     @contextmanager
     def open(self) -> Iterator[tuple[Model, Session]]:

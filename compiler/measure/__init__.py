@@ -13,6 +13,7 @@ from pathlib import Path
 from compiler import records
 from compiler.bundle import MANIFEST
 from compiler.machine import detect
+from compiler.machine import threads as threads_of
 from compiler.measure.process import Worker
 from compiler.measure.protocol import Samples, Spec, Usage
 from compiler.measure.workloads import workloads_of
@@ -50,7 +51,7 @@ def measure(folder: Path, reference: Path | None, *, progress: Progress = _silen
     start = time.perf_counter()
     manifest = records.load(folder / MANIFEST, Manifest)
     machine = detect()
-    threads = manifest.options.threads or machine.physical_cores
+    threads = threads_of(manifest.options.threads)
     specs = [Spec(runner="engine", folder=str(folder), manifest=manifest, threads=threads)]
     if reference is not None:
         specs.append(Spec(runner="pytorch", folder=str(reference), manifest=manifest, threads=threads))

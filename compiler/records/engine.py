@@ -96,7 +96,8 @@ class Plan(Record, frozen=True):
 
 
 class EngineOptions(Record, frozen=True):
-    """What a session is opened with. `threads` 0 means every physical core of the machine that runs it.
+    """What a session is opened with. `threads` 0 means every physical core of the machine that runs it; there are
+    never more than its logical cores.
 
     `device` is the GPU's number. `plans` is set where TensorRT plans are built beside the model. `cuda_graph` records
     calls of fixed shapes on a GPU once and replays them: each recorded shape takes memory of its own.

@@ -10,7 +10,7 @@ from compiler.records import Certificate, Serving
 
 
 class ElsewhereWarning(UserWarning):
-    """A bundle answers with another engine, or on another kind of processor, than it was certified with."""
+    """A bundle answers with another engine, or on another kind of processor or fewer cores, than it was built for."""
 
 
 def differences(certificate: Certificate, serving: Serving) -> list[str]:
@@ -26,6 +26,12 @@ def warn(name: str, certificate: Certificate, serving: Serving) -> None:
     """Warn with `ElsewhereWarning` of `differences`; once a process for the same ones."""
     if found := differences(certificate, serving):
         _warn_once(f"{name}: {'; '.join(found)}. `compile check` certifies it anew on this machine")
+
+
+def warn_of_threads(name: str, asked: int) -> None:
+    """Warn with `ElsewhereWarning` where the engine takes fewer threads than were asked for."""
+    if (used := machine.threads(asked)) < asked:
+        _warn_once(f"{name}: built for {asked} threads, {used} are used, as many as this machine has cores")
 
 
 @functools.cache

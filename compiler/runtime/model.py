@@ -12,7 +12,7 @@ from typing import Any, Literal, Unpack, overload
 import msgspec
 import numpy as np
 
-from compiler import bundle, inventory, records
+from compiler import bundle, inventory, machine, records
 from compiler.engines import Session, open_bundle, serving
 from compiler.errors import InputError, UsageError
 from compiler.records import Certificate, Manifest, Serving
@@ -28,8 +28,6 @@ from compiler.runtime.starts import Prompt
 from compiler.runtime.text import Text
 from compiler.runtime.understanding import Understanding
 
-MOST_THREADS = 1024
-
 
 class UnverifiedWarning(UserWarning):
     """A bundle was loaded with `verify=False`: its files were not compared with their digests."""
@@ -43,10 +41,11 @@ def load(path: str | Path, *, verify: bool = True, digest: str | None = None, th
         verify: compare every file with its digest first. False is faster, and warns with `UnverifiedWarning`.
         digest: the bundle's, as `compile build` and `compile inspect` print it ("sha256:..."). What a bundle says about
             itself shows damage; only a digest that came by another way shows that it is the bundle you mean.
-        threads: 0 uses every physical core; None keeps what the bundle was built with.
+        threads: 0 uses every physical core; None keeps what the bundle was built with, as far as there are cores.
 
     Warns:
-        ElsewhereWarning: another engine or kind of processor answers than the certificate is of.
+        ElsewhereWarning: another engine or kind of processor answers than the certificate is of, or the bundle was
+            built for more threads than this machine has cores.
 
     Raises:
         InputError: no such number of threads.
@@ -56,8 +55,9 @@ def load(path: str | Path, *, verify: bool = True, digest: str | None = None, th
         EngineError: the engine cannot open the model.
     """
     folder = Path(path)
-    if threads is not None and not (type(threads) is int and 0 <= threads <= MOST_THREADS):
-        raise InputError("threads is out of range", found=repr(threads), expected=f"0 to {MOST_THREADS}")
+    cores = machine.logical_cores()
+    if threads is not None and not (type(threads) is int and 0 <= threads <= cores):
+        raise InputError("threads is out of range", found=repr(threads), expected=f"0 to {cores}, the cores here")
     if not verify:
         warnings.warn(f"{folder} is loaded without checking its digests", UnverifiedWarning, stacklevel=2)
     manifest = bundle.read(folder, digest)
@@ -70,6 +70,7 @@ def load(path: str | Path, *, verify: bool = True, digest: str | None = None, th
         inventory.require_untouched(folder, before)
     model = named(Model, manifest.architecture)(folder, manifest, session, verified=verify)
     model.serving = serving(manifest, options)
+    elsewhere.warn_of_threads(folder.name, options.threads)
     if bundle.CERTIFICATE in manifest.files:
         elsewhere.warn(folder.name, model.certificate, model.serving)
     return model

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from msgspec.structs import replace
 
+from compiler.engines import memory
 from compiler.errors import ContextError, InputError
 from compiler.records import CacheShape
 from tests import models
@@ -128,3 +130,21 @@ def test_a_full_cache_is_an_error(folders: dict[str, Path], layout: str) -> None
     decoding.step(TOKENS[None, :4], np.array([4]))
     with pytest.raises(ContextError, match=r"5 tokens\n.*at most 4"):
         decoding.step(TOKENS[None, :1], np.array([5]))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_cache_beyond_memory_is_refused_before_it_is_taken(
+    folders: dict[str, Path], layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = open_session(folders[layout])
+    times = 2 if layout == "concatenated" else 1  # the cache before and after a step
+    size = times * 2 * models.LAYERS * 3 * models.KV_HEADS * 16 * models.HEAD_DIM * 4
+    monkeypatch.setattr(memory, "available_memory", lambda: size)
+    decoding = session.decode(cache(layout), 3, 16)
+    decoding.step(TOKENS[:3].reshape(3, 1), np.array([1, 1, 1]))
+    for ask in (lambda: session.decode(cache(layout), 3, 17), lambda: decoding.select(np.array([0, 0, 1, 2]))):
+        with pytest.raises(InputError, match="cache does not fit into memory"):
+            ask()
+    assert decoding.step(TOKENS[:3].reshape(3, 1), np.array([2, 2, 2])).shape == (3, models.VOCABULARY)
+    with pytest.raises(InputError, match=r"GB for 1000000 rows of 2147483647 tokens"):
+        session.decode(replace(cache(layout), capacity=2**31 - 1), 10**6, 16)

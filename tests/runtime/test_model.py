@@ -6,11 +6,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
+from msgspec.structs import replace
 
 import compiler
+from compiler import bundle, machine
 from compiler.errors import InputError, IntegrityError, UsageError
 from compiler.runtime import Model, UnverifiedWarning, load
+from compiler.runtime.elsewhere import ElsewhereWarning
+from tests import models as tiny
 
 
 @pytest.fixture
@@ -62,7 +67,21 @@ def test_verification_can_be_skipped_and_says_so(folder: Path) -> None:
 
 
 def test_threads_override_what_the_bundle_says(encoder_folder: Path) -> None:
-    with load(encoder_folder, threads=2) as model:
+    with load(encoder_folder, threads=min(2, machine.logical_cores())) as model:
+        assert model.embed(["ban"]).shape == (1, 32)
+
+
+def test_no_more_threads_than_cores_and_that_is_said(tmp_path: Path) -> None:
+    """1,000 threads take a thousand stacks, and where there is no room for them ONNX Runtime waits for ever."""
+    folder = tiny.encoder_bundle(tmp_path / "many")
+    manifest = bundle.read(folder)
+    bundle.write_manifest(folder, replace(manifest, options=replace(manifest.options, threads=1000)))
+    cores = machine.logical_cores()
+    before = psutil.Process().num_threads()
+    with pytest.warns(ElsewhereWarning, match=f"1000 threads, {cores} are used"):
+        model = load(folder)
+    with model:
+        assert psutil.Process().num_threads() - before <= cores
         assert model.embed(["ban"]).shape == (1, 32)
 
 
@@ -107,7 +126,9 @@ with compiler.load({str(decoder_folder)!r}) as model:
 
 @pytest.mark.parametrize("threads", [-1, 10**6, True, 1.0, "2"])
 def test_a_number_of_threads_that_makes_no_sense(encoder_folder: Path, threads: object) -> None:
-    with pytest.raises(InputError, match=r"threads is out of range\n.*\n.*0 to 1024"):
+    with pytest.raises(
+        InputError, match=rf"threads is out of range\n.*\n.*0 to {machine.logical_cores()}, the cores here"
+    ):
         load(encoder_folder, threads=threads)  # type: ignore[arg-type]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from compiler.engines import Feeds
+from compiler.engines.memory import require_room
 from compiler.engines.onnxruntime_cpu.buffers import Buffer
 from compiler.engines.onnxruntime_cpu.native import DTYPES, explained
 from compiler.engines.onnxruntime_cpu.provider import CPU, Provider
@@ -31,6 +32,8 @@ class _Decoding(ABC):
     def __init__(
         self, native: Any, provider: Provider, cache: CacheShape, batch: int, capacity: int, *, constants: Feeds
     ) -> None:
+        if provider.on_host:
+            require_room(cache, batch, capacity)
         self.capacity = capacity
         self._native = native
         self._provider = provider
@@ -81,6 +84,8 @@ class _Decoding(ABC):
         """See `compiler.engines.Decoding.select`."""
         if np.array_equal(rows, np.arange(self._batch)):
             return
+        if len(rows) > self._batch and self._provider.on_host:
+            require_room(self._cache, len(rows), self.capacity)
         origin = self._origin[rows]
         if not np.array_equal(origin, self._origin):  # beams of one prompt change places, and keep their constants
             for name, array in self._by_row.items():

@@ -15,7 +15,7 @@ from compiler.engines.onnxruntime_cpu.bfloat16 import readable
 from compiler.engines.onnxruntime_cpu.fallback import refuse_assigned, refuse_unloaded
 from compiler.engines.onnxruntime_cpu.provider import CPU, Provider
 from compiler.errors import EngineError
-from compiler.machine import detect, saturates
+from compiler.machine import detect, saturates, threads
 from compiler.records import EngineOptions
 
 NATIVE_ERRORS: tuple[type[Exception], ...] = (
@@ -49,7 +49,7 @@ def session_options(options: EngineOptions) -> Any:
     """An `onnxruntime.SessionOptions`; every optimization on, nothing logged."""
     here = detect()
     native_options = onnxruntime.SessionOptions()
-    native_options.intra_op_num_threads = options.threads or here.physical_cores
+    native_options.intra_op_num_threads = threads(options.threads)
     native_options.inter_op_num_threads = 1
     native_options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     native_options.enable_mem_pattern = False  # it remembers every new shape for ever, and gains nothing here
