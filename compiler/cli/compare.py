@@ -68,7 +68,7 @@ def compare(
     from compiler import compare as comparison
     from compiler import records, stages
     from compiler.cli.comparison import show_compared
-    from compiler.cli.files import prepare
+    from compiler.cli.files import prepare, require_ending
     from compiler.cli.output import emit
     from compiler.compare import gates as limits
     from compiler.evaluate.data import read, sample
@@ -83,6 +83,7 @@ def compare(
         emit({"baseline": path}) if as_json else click.echo(path)
         return
     if out:
+        require_ending(out, [".json"])
         prepare(out, [Path(side) for side in sides])
     allowed = limits.load(gates) if gates else limits.Gates()
     with working(verbose) as progress:

@@ -139,11 +139,12 @@ def _evaluate(
     **settings: Any,
 ) -> None:
     from compiler import evaluate, pipeline, records
-    from compiler.cli.files import prepare
+    from compiler.cli.files import prepare, require_ending
     from compiler.cli.output import emit
     from compiler.stages import Event
 
     if out is not None:
+        require_ending(out, [".json"])
         prepare(out, [bundle, data])
     with working(verbose) as progress:
         progress(Event("data", str(data)))
@@ -218,13 +219,14 @@ def _page(
     as_json: bool,
     verbose: bool,
 ) -> None:
-    from compiler.cli.files import prepare
+    from compiler.cli.files import prepare, require_ending
     from compiler.cli.output import emit
     from compiler.evaluate import human
     from compiler.stages import Event
 
     if prompts is None or out is None:
         raise UsageError("--human needs prompts and a page to write", expected="--prompts FILE -o PAGE.html")
+    require_ending(out, [".html", ".htm"])
     prepare(out, [*bundles, prompts])
     with working(verbose) as progress:
         count = human.write_page(
@@ -243,11 +245,12 @@ def _page(
 
 def _count(files: Sequence[Path], out: Path | None, as_json: bool) -> None:
     from compiler import records
-    from compiler.cli.files import prepare
+    from compiler.cli.files import prepare, require_ending
     from compiler.cli.output import emit, table
     from compiler.evaluate import ratings
 
     if out is not None:
+        require_ending(out, [".json"])
         prepare(out, files)
     counted = ratings.count([ratings.read(path) for path in files])
     if out is not None:

@@ -9,6 +9,22 @@ from pathlib import Path
 from compiler.errors import StorageError, UsageError
 
 
+def require_ending(out: Path, known: Iterable[str], action: str = "name the file so") -> str:
+    """The ending of a file, in lower case, from which a reader will take its format.
+
+    Raises:
+        UsageError: it is not one of the known ones.
+    """
+    if (ending := out.suffix.lower()) not in known:
+        raise UsageError(
+            f"{out}: no format that is written here has this ending",
+            found=out.suffix or "no ending",
+            expected=", ".join(known),
+            action=action,
+        )
+    return ending
+
+
 def prepare(out: Path, inputs: Iterable[Path] = ()) -> None:
     """Make the folder of a file that will be written; asked before any work, which would be lost otherwise.
 

@@ -19,7 +19,7 @@ FORMATS = {".html": "html", ".htm": "html", ".md": "markdown", ".xml": "junit", 
     "--format",
     "form",
     type=click.Choice(["html", "markdown", "junit", "json"]),
-    help="[default: by the file's ending, else html]",
+    help="[default: by the file's ending; html on stdout]",
 )
 @click.option("--include-texts", is_flag=True, help="Show answers and texts of your data that the inputs hold.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of --format json.")
@@ -56,7 +56,7 @@ def report(
         return
     if not inputs:
         raise UsageError("nothing to report on", expected="a bundle or its certificate.json", action="name one")
-    chosen = form or (FORMATS.get(out.suffix.lower(), "html") if out else "json" if as_json else "html")
+    chosen = form or (_format_of(out) if out else "json" if as_json else "html")
     if as_json and out is None and chosen != "json":
         raise UsageError("--json prints the report as JSON", found=f"--format {chosen}", action="name a file with -o")
     if out is not None:
@@ -72,6 +72,12 @@ def report(
         emit({"report": out, "format": chosen, "verdicts": verdicts})
     else:
         click.echo(f"{out}: {', '.join(f'{name} {verdict}' for name, verdict in verdicts.items())}")
+
+
+def _format_of(out: Path) -> str:
+    from compiler.cli.files import require_ending
+
+    return FORMATS[require_ending(out, FORMATS, "choose the format with --format")]
 
 
 def _writer(form: str) -> Callable[..., str]:

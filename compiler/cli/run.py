@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,19 @@ if TYPE_CHECKING:
 ASKING = frozenset({"question", "pair", "query", "aggregation"})  # options that mean nothing to other tasks
 
 
-@click.command(short_help="Text through a bundle: generate, classify, answer, compare.")
+class _Command(click.Command):
+    """With an answer to options that are called so elsewhere."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if advice := _hint(error.option_name, {each.name or "": each.opts[0] for each in self.params}):
+                raise click.UsageError(f"No such option '{error.option_name}': {advice}", ctx) from error
+            raise
+
+
+@click.command(cls=_Command, short_help="Text through a bundle: generate, classify, answer, compare.")
 @click.argument("bundle", type=options.FOLDER)
 @click.argument("text", nargs=-1)
 @click.option("--prompt", help="The text to go on from.  [default: TEXT, or standard input]")
@@ -96,6 +108,18 @@ def run(
         source = prompt if prompt is not None else " ".join(text) if text else _stdin()
         with _load(bundle, no_verify, digest, threads) as model:
             _generate(model, [{"role": "user", "content": source}] if chat else source, given, as_json)
+
+
+def _hint(option: str, known: Mapping[str, str]) -> str:
+    """What to do about an option that is an argument of `generate`, here or elsewhere; `known`: options by argument."""
+    from compiler.runtime.foreign import OURS, hint
+    from compiler.runtime.options import Arguments
+
+    name = option.lstrip("-").replace("-", "_")
+    ours = name if name in Arguments.__annotations__ else OURS.get(name, ("",))[0]
+    if ours and ours not in known:
+        return f"give {ours} to generate() in Python"
+    return f"write {known[ours]}" if ours == name else hint(name, known.__getitem__)
 
 
 def _refuse(task: str, strange: Set[str]) -> None:

@@ -13,6 +13,7 @@ from compiler.errors import InputError, did_you_mean
 from compiler.generation import MOST_BEAMS, MOST_EXPONENT, MOST_PENALTY, Settings, ids
 from compiler.runtime.beams import Beams
 from compiler.runtime.chat import Shown
+from compiler.runtime.foreign import hint
 from compiler.runtime.inputs import shown
 from compiler.runtime.rules import Rules
 from compiler.runtime.sampling import Sampling
@@ -107,7 +108,12 @@ def resolve(arguments: Mapping[str, Any], declared: Settings, ends: frozenset[in
     known = {*Arguments.__annotations__, "details"}
     for name in arguments:
         if name not in known:
-            raise InputError(f'generate() has no argument "{name}"', action=did_you_mean(name, known))
+            advice = hint(name) or did_you_mean(name, known)
+            raise InputError(
+                f'generate() has no argument "{name}"',
+                expected="" if advice else ", ".join(sorted(known)),
+                action=advice,
+            )
 
     def choose(name: str, otherwise: Any, key: str = "") -> Any:
         for found in (arguments.get(name), getattr(declared, key or name, None)):

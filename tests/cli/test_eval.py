@@ -105,6 +105,9 @@ def test_a_page_needs_prompts(invoke, tmp_path: Path) -> None:
     answer = invoke("eval", "--human", bundle, bundle)
     assert answer.code == 2
     assert "--prompts FILE" in answer.stderr
+    answer = invoke("eval", "--human", bundle, bundle, "--prompts", bundle / "config.json", "-o", tmp_path / "page.pdf")
+    assert answer.code == 2
+    assert ".html" in answer.stderr
 
 
 def test_where_the_result_goes_is_made_sure_before_any_work(invoke, case: Case, data: Path, tmp_path: Path) -> None:
@@ -112,11 +115,12 @@ def test_where_the_result_goes_is_made_sure_before_any_work(invoke, case: Case, 
     words = ("eval", bundle, "--data", data, "--no-reference", "--metrics", "accuracy", "--out")
     assert invoke(*words, tmp_path / "new" / "result.json").code == 0
     records.load(tmp_path / "new" / "result.json", Evaluated)
-    for out in (bundle / "result.json", data, tmp_path):
+    for out in (bundle / "result.json", data, tmp_path, tmp_path / "result.pdf"):
         answer = invoke(*words, out)
         assert answer.code == 2
         assert str(out) in answer.stderr
         assert "evaluate" not in answer.stderr
+    assert not (tmp_path / "result.pdf").exists()
     (tmp_path / "file").write_text("")
     assert invoke(*words, tmp_path / "file" / "result.json").code == 12
 

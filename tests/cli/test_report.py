@@ -71,6 +71,18 @@ def test_the_format_follows_from_the_files_ending(
     assert invoke("report", certified, "-o", out).stdout == f"{out}: bundle fail\n"
 
 
+@pytest.mark.parametrize("name", ["r.pdf", "r", "r.html.gz"])
+def test_a_file_of_another_ending_is_refused(invoke: Invoke, certified: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "new" / name
+    answer = invoke("report", certified, "-o", out)
+    assert answer.code == UsageError.exit_code
+    for word in (str(out), out.suffix or "no ending", ".html, .htm, .md, .xml, .json", "--format"):
+        assert word in answer.stderr
+    assert not out.parent.exists()
+    assert invoke("report", certified, "-o", out, "--format", "markdown").code == 0
+    assert out.read_text(encoding="utf-8").startswith("## FAIL: bundle\n")
+
+
 def test_the_schema_is_published_and_describes_the_json(invoke: Invoke, certified: Path) -> None:
     schema = invoke("report", "--schema").json
     report = schema["$defs"]["Report"]

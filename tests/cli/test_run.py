@@ -190,3 +190,23 @@ def test_generation_takes_no_question(invoke, decoder: Path) -> None:
 def test_encoders_read_lines(invoke, case: Callable[[str], Case]) -> None:
     answer = invoke("run", case("text-classification").bundle, "--json", stdin=f"rain\n{TEXT}\n")
     assert answer.json["texts"] == ["rain", TEXT]
+
+
+@pytest.mark.parametrize(
+    ("option", "advice"),
+    [
+        ("--num-beams", "give --beams"),
+        ("--max-length", "give --max-new-tokens: it counts the answer's tokens without the prompt's"),
+        ("--max_new_tokens", "write --max-new-tokens"),
+        ("--no-repeat-ngram-size", "write --no-repeat-ngram"),
+        ("--length-penalty", "give length_penalty to generate() in Python"),
+        ("--streamer", "give stream to generate() in Python"),
+        ("--eos-token-id", "the checkpoint's own tokens end an answer"),
+        ("--temprature", "Did you mean '--temperature'?"),
+    ],
+)
+def test_options_of_other_programs_lead_to_ours(invoke, tmp_path: Path, option: str, advice: str) -> None:
+    answer = invoke("run", tmp_path, option, 3)
+    assert answer.code == 2
+    assert option in answer.stderr
+    assert advice in answer.stderr

@@ -50,6 +50,13 @@ def test_json_holds_the_whole_record_and_the_error(invoke: Invoke, certificates:
     assert verdict.change == pytest.approx(0.2)
 
 
+def test_the_result_is_json_and_its_file_says_so(invoke: Invoke, certificates: Files, tmp_path: Path) -> None:
+    answer = invoke("compare", *certificates, "--out", tmp_path / "compared.html")
+    assert answer.code == 2
+    assert ".json" in answer.stderr
+    assert not (tmp_path / "compared.html").exists()
+
+
 def test_within_the_gates(invoke: Invoke, certificates: Files, tmp_path: Path) -> None:
     gates = tmp_path / "gates.toml"
     gates.write_text("[latency]\nmax_increase = 0.5\n")

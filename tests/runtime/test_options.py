@@ -8,8 +8,9 @@ import pytest
 from compiler.errors import CheckpointError, ContextError, InputError
 from compiler.generation import read
 from compiler.runtime.beams import Beams
+from compiler.runtime.foreign import NONE, OURS, hint
 from compiler.runtime.generation import limit
-from compiler.runtime.options import Options, resolve
+from compiler.runtime.options import Arguments, Options, resolve
 from compiler.runtime.rules import Rules
 from compiler.runtime.sampling import Sampling
 
@@ -145,3 +146,32 @@ def test_a_checkpoint_without_settings_changes_nothing() -> None:
 def test_arguments_that_do_not_fit_are_named(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         resolved(arguments, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("num_beams", "give beams"),
+        ("stop_strings", "give stop"),
+        ("do_sample", "give temperature: tokens are drawn where it is above 0"),
+        ("max_length", "give max_new_tokens: it counts the answer's tokens without the prompt's"),
+        ("max_tokens", "give max_new_tokens"),
+        ("eos_token_id", "the checkpoint's own tokens end an answer"),
+        ("bad_words_ids", "what the checkpoint declares for it is followed"),
+        ("guidance_scale", "it is not implemented"),
+        ("use_cache", "it changes no answer"),
+        ("temprature", 'did you mean "temperature"?'),
+    ],
+)
+def test_other_libraries_names_lead_to_ours(name: str, advice: str) -> None:
+    with pytest.raises(InputError, match=f'no argument "{name}"') as caught:
+        resolved({name: 3})
+    assert advice in caught.value.action
+
+
+def test_a_hint_names_what_there_is() -> None:
+    ours = {*Arguments.__annotations__, "details", "stream"}
+    assert {name for name, _ in OURS.values()} <= ours
+    assert not ours & (OURS.keys() | NONE.keys())
+    assert not OURS.keys() & NONE.keys()
+    assert hint("nothing") == ""
