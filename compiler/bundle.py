@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 
 from compiler import inventory, records
-from compiler.errors import IntegrityError, UsageError
+from compiler.errors import CompilerError, IntegrityError, UsageError
 from compiler.reading import read_bytes
-from compiler.records import SCHEMA_VERSION, Built, Manifest, Optimized
+from compiler.records import SCHEMA_VERSION, Built, Certificate, Manifest, Optimized
 from compiler.storage import recover
 
 MANIFEST = "manifest.json"
@@ -160,6 +160,27 @@ def compare(folder: Path, manifest: Manifest) -> None:
             expected=f"the {len(manifest.files)} files of {MANIFEST}, unchanged",
             action="copy the bundle again, or rebuild it",
         )
+
+
+def certificate(folder: Path, manifest: Manifest) -> Certificate:
+    """The certificate that a bundle was sealed with.
+
+    Raises:
+        IntegrityError: it was changed or is missing.
+    """
+    return records.parse(Files(folder, manifest).read(CERTIFICATE), Certificate, str(folder / CERTIFICATE))
+
+
+def sealed(path: Path, raises: type[CompilerError]) -> bytes:
+    """The content of a file that a user named; if it lies in a bundle, it must be one that the bundle was sealed with.
+
+    Raises:
+        IntegrityError: it is in a bundle, and another than was sealed.
+        CompilerError: of the kind `raises`, where it cannot be read.
+    """
+    if (path.parent / MANIFEST).exists():
+        return Files(path.parent, read(path.parent)).read(path.name)
+    return read_bytes(path, raises)
 
 
 class Files:

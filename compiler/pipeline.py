@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from compiler import bundle, records, sealing, stages
+from compiler import bundle, sealing, stages
 from compiler import profile as profiles
 from compiler.cache import INDEX, cache_folder
 from compiler.context import checked_context
@@ -272,7 +272,7 @@ def _budget(base: Budget, changes: dict[str, float]) -> Budget:
 
 def _open(folder: Path) -> tuple[Manifest, Certificate]:
     manifest = bundle.verify(folder)
-    return manifest, records.load(folder / bundle.CERTIFICATE, Certificate)
+    return manifest, bundle.certificate(folder, manifest)
 
 
 def checkpoint_of(

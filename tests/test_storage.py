@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from compiler.errors import CompilerError, EngineError, StorageError, UsageError
-from compiler.storage import digest, locked, staging, write_whole
+from compiler.storage import digest, locked, staging, write_result, write_whole
 
 MARKER = "done.json"
 
@@ -209,3 +209,33 @@ def test_a_file_below_a_file_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="Not a directory"):
         write_whole(tmp_path / "file" / "below" / "answer.txt", b"one")
+
+
+def test_a_result_goes_through_links_and_keeps_its_permissions(tmp_path: Path) -> None:
+    place, link = tmp_path / "place.json", tmp_path / "link.json"
+    place.write_bytes(b"old")
+    place.chmod(0o600)
+    link.symlink_to(place)
+    write_result(link, b"new")
+    assert link.is_symlink()
+    assert place.read_bytes() == b"new"
+    assert place.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_device_is_written_and_stays_one() -> None:
+    write_result(Path("/dev/null"), b"nothing")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_result_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "result.json"
+    write_result(path, b"old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match=r"result\.json"):
+        write_result(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["result.json"]

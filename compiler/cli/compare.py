@@ -73,12 +73,15 @@ def compare(
     from compiler.compare import gates as limits
     from compiler.evaluate.data import read, sample
     from compiler.records import Evaluated
+    from compiler.storage import write_result
 
     wanted = 1 if save_baseline else 2
     if len(sides) != wanted:
         expected = "one bundle to save" if save_baseline else "a baseline and a candidate"
         raise UsageError("compare", found=f"{len(sides)} arguments", expected=expected)
     if save_baseline:
+        if save_baseline.endswith(".json"):
+            prepare(Path(save_baseline), [Path(sides[0])])
         path = comparison.save_baseline(save_baseline, Path(sides[0]))
         emit({"baseline": path}) if as_json else click.echo(path)
         return
@@ -114,7 +117,7 @@ def compare(
             progress=stages.report(progress, "compare"),
         )
     if out:
-        records.save(compared, out)
+        write_result(out, records.encode(compared))
     error = _regression(compared)
     if as_json:
         emit({"compared": compared, **({"error": describe(error)._asdict()} if error else {})})

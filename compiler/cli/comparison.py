@@ -110,8 +110,8 @@ def _flips(flips: Flips) -> None:
         "place",
         "baseline",
         "candidate",
-        "its margin",
-        "its margin",
+        "baseline's margin",
+        "candidate's margin",
         "tokens that decided",
         *(["text"] * texts),
     )

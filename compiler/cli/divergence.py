@@ -19,7 +19,7 @@ def show_diverged(diverged: Diverged) -> None:
         _table(f"Inside {diverged.first}", diverged.within)
     if diverged.skipped:
         click.echo(f"without a tensor of its own in the engine: {', '.join(diverged.skipped)}")
-    click.echo(f"error: {diverged.measure}")
+    click.echo(f"difference from PyTorch: {diverged.measure}")
     click.echo(f"limit of a layer: {diverged.basis}")
     if diverged.first is None:
         click.echo("first layer outside its limit: none")
@@ -41,11 +41,12 @@ def bars(layers: Sequence[Layer], width: int) -> list[str]:
 
 
 def _table(title: str, layers: tuple[Layer, ...]) -> None:
+    absolute = any(layer.scale != 1 for layer in layers)  # else the difference is a share already
     rows = [
         (
             layer.module,
             "NaN or infinity" if layer.error is None else layer.error,
-            "-" if layer.relative is None else layer.relative,
+            *(["-" if layer.relative is None else layer.relative] if absolute else []),
             "-" if layer.limit is None else layer.limit,
             layer.samples,
             "" if layer.limit is None else "within" if layer.passed else "OUTSIDE",
@@ -54,4 +55,6 @@ def _table(title: str, layers: tuple[Layer, ...]) -> None:
         )
         for layer, bar in zip(layers, bars(layers, BAR), strict=True)
     ]
-    table(("module", "error", "of its scale", "limit", "values", "", "precision", "growth (log)"), rows, title)
+    scaled = ["of the largest value"] if absolute else []
+    header = ("module", "difference", *scaled, "limit", "values", "", "precision", "growth (log)")
+    table(header, rows, title)

@@ -142,6 +142,7 @@ def _evaluate(
     from compiler.cli.files import prepare, require_ending
     from compiler.cli.output import emit
     from compiler.stages import Event
+    from compiler.storage import write_result
 
     if out is not None:
         require_ending(out, [".json"])
@@ -162,7 +163,7 @@ def _evaluate(
             progress=lambda message, done, total: progress(Event("evaluate", message, done, total)),
         )
     if out is not None:
-        records.save(result, out)
+        write_result(out, records.encode(result))
     leaks = [f"{each.name} {each.value:.4g} {each.unit}" for each in result.findings if not each.passed]
     if as_json:
         emit(result)
@@ -248,13 +249,14 @@ def _count(files: Sequence[Path], out: Path | None, as_json: bool) -> None:
     from compiler.cli.files import prepare, require_ending
     from compiler.cli.output import emit, table
     from compiler.evaluate import ratings
+    from compiler.storage import write_result
 
     if out is not None:
         require_ending(out, [".json"])
         prepare(out, files)
     counted = ratings.count([ratings.read(path) for path in files])
     if out is not None:
-        records.save(counted, out)
+        write_result(out, records.encode(counted))
     if as_json:
         emit(counted)
         return

@@ -44,8 +44,14 @@ def prepare(out: Path, inputs: Iterable[Path] = ()) -> None:
     if place.is_dir():
         raise UsageError(f"{out}: a folder", expected="a file to write")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"{out}: cannot be written", found=error.strerror or str(error)) from error
-    if not os.access(out if out.exists() else out.parent, os.W_OK):
-        raise StorageError(f"{out}: cannot be written", found="no permission", action="name another file")
+    beside = [] if out.exists() and not out.is_file() else [place.parent]  # a pipe or a device is written directly
+    if not all(os.access(each, os.W_OK) for each in (*([out] if out.exists() else []), *beside)):
+        raise StorageError(
+            f"{out}: cannot be written",
+            found="no permission for the file or its folder",
+            expected="both, since the file is written beside its place and moved there",
+            action="name another file",
+        )

@@ -15,24 +15,33 @@ if TYPE_CHECKING:
 
 @click.command(short_help="A bundle's manifest, certificate and operators.")
 @click.argument("bundle", type=options.FOLDER)
+@click.option("--no-verify", is_flag=True, help="Do not compare the other files with their digests; say so.")
 @options.output
-def inspect(bundle: Path, as_json: bool, verbose: bool) -> None:
+def inspect(bundle: Path, no_verify: bool, as_json: bool, verbose: bool) -> None:
     """Show what BUNDLE is, how it was certified, and which operator runs where in which precision.
 
+    Every file is compared with its digest first. Exit code 11 when one was changed, is missing or was added.
+
     \b
-    Example:
+    Examples:
       compile inspect artifacts/model
+      compile inspect artifacts/model --no-verify   # also of a damaged one, as far as it can be read
     """
-    from compiler.bundle import digest_of
+    from compiler.bundle import compare, digest_of
     from compiler.cli.output import emit, size, table
     from compiler.cli.summary import read, show, show_checked, show_measured
     from compiler.machine import kind
 
     manifest, certificate = read(bundle)
+    if not no_verify:
+        compare(bundle, manifest)
     if as_json:
-        emit({"bundle": bundle, "digest": digest_of(bundle), "manifest": manifest, "certificate": certificate})
+        known = {"bundle": bundle, "digest": digest_of(bundle), "verified": not no_verify}
+        emit({**known, "manifest": manifest, "certificate": certificate})
         return
     show(bundle)
+    count = len(manifest.files)
+    click.echo(f"files: {count} NOT compared with their digests" if no_verify else f"files: all {count} as sealed")
     show_checked(certificate.checked)
     if certificate.measured:
         show_measured(certificate.measured)

@@ -50,6 +50,7 @@ def report(
     from compiler.records import schema as schema_of
     from compiler.records.document import Report
     from compiler.report.inputs import read
+    from compiler.storage import write_result
 
     if schema:
         emit(schema_of(Report))
@@ -66,7 +67,7 @@ def report(
     if out is None:
         click.echo(text, nl=False)
         return
-    out.write_text(text, encoding="utf-8")
+    write_result(out, text.encode())
     verdicts = {entry.name: entry.certificate.verdict for entry in made.entries}
     if as_json:
         emit({"report": out, "format": chosen, "verdicts": verdicts})

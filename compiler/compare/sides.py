@@ -10,7 +10,7 @@ from typing import Any, Literal
 from compiler import bundle, records, storage
 from compiler.compare.precisions import module_precisions, placed_precisions
 from compiler.errors import IntegrityError, UsageError, did_you_mean
-from compiler.reading import parse_strict, read_bytes
+from compiler.reading import parse_strict
 from compiler.records import Certificate, Manifest
 from compiler.records.comparison import Baseline, Side
 
@@ -86,21 +86,20 @@ def save_baseline(name: str, folder: Path) -> Path:
     made = Baseline(
         name=path.stem, certificate=opened.certificate, manifest=opened.manifest, precisions=opened.precisions
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    records.save(made, path)
+    storage.write_result(path, records.encode(made))
     return path
 
 
 def _bundle(folder: Path) -> Opened:
     manifest = bundle.verify(folder)
-    certificate = records.load(folder / bundle.CERTIFICATE, Certificate)
+    certificate = bundle.certificate(folder, manifest)
     precisions = module_precisions(folder, manifest) or placed_precisions(certificate)
     digest = storage.digest(folder / bundle.MANIFEST)
     return Opened(_side("bundle", folder, certificate), certificate, manifest, folder, precisions, digest)
 
 
 def _file(path: Path) -> Opened:
-    content = read_bytes(path, IntegrityError)
+    content = bundle.sealed(path, IntegrityError)
     if "manifest" in parse_strict(content, dict[str, Any], IntegrityError, str(path)):
         baseline = records.parse(content, Baseline, str(path))
         side = _side("baseline", path, baseline.certificate)

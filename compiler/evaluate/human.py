@@ -20,6 +20,7 @@ from compiler.evaluate.ratings import CRITERIA, Key, seal
 from compiler.evaluate.systems import Contestant, bundle_at
 from compiler.runtime.starts import starts_of
 from compiler.runtime.text import Text
+from compiler.storage import write_result
 
 TEMPLATE = "human.html"
 PART = 8  # prompts between two reports of progress
@@ -60,7 +61,8 @@ def write_page(
         for prompt in asked:
             starts.read(prompt)
     answers = [_answers(each, asked, max_new_tokens, progress) for each in contestants]
-    out.write_text(page(asked, answers[0], answers[1], (str(bundles[0]), str(bundles[1])), seed), encoding="utf-8")
+    made = page(asked, answers[0], answers[1], (str(bundles[0]), str(bundles[1])), seed)
+    write_result(out, made.encode())
     return len(asked)
 
 

@@ -26,6 +26,7 @@ def encode(record: msgspec.Struct) -> bytes:
 
 
 def save(record: msgspec.Struct, path: Path) -> None:
+    """Write a record into a folder that is not in its place yet; elsewhere `storage.write_whole` the encoded one."""
     path.write_bytes(encode(record))
 
 

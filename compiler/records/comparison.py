@@ -110,7 +110,9 @@ class Cause(Record, frozen=True):
 
     @property
     def text(self) -> str:
-        """`kind subject: baseline -> candidate`."""
+        """`kind subject: baseline -> candidate`; of an unknown one what is known."""
+        if self.kind == "unknown":
+            return self.subject
         named = " ".join(part for part in (self.kind, self.subject) if part)
         return f"{named}: {self.baseline or 'none'} -> {self.candidate or 'none'}"
 

@@ -10,12 +10,17 @@ from compiler.records.sealed import Certificate
 
 
 class Entry(Record, frozen=True):
-    """One bundle. `size_bytes` is that of all its files; None where only the certificate is known."""
+    """One bundle.
+
+    Where only the certificate is known, `size_bytes` (of all files) is None, and `digest` (the bundle's own, of files
+    that were compared with it) is empty.
+    """
 
     name: str
     location: str
     certificate: Certificate
     size_bytes: int | None = None
+    digest: str = ""
 
 
 class Report(Record, frozen=True):

@@ -10,14 +10,13 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from compiler import bundle, records
+from compiler import bundle
 from compiler.errors import InputError, IntegrityError
-from compiler.reading import parse_strict, read_bytes
+from compiler.reading import parse_strict
 from compiler.records import Certificate, Evaluated
 from compiler.records.comparison import Compared, Flips
 from compiler.records.divergence import Diverged
 from compiler.records.document import Entry, Report
-from compiler.storage import digest
 
 
 def read(paths: Sequence[Path], *, include_texts: bool = False) -> Report:
@@ -81,19 +80,19 @@ def _bare(flips: Flips) -> Flips:
 
 
 def _folder(path: Path) -> Entry:
-    manifest = bundle.read(path)
-    file = path / bundle.CERTIFICATE
-    certificate = records.load(file, Certificate)
-    if (entry := manifest.files.get(bundle.CERTIFICATE)) is None or entry.sha256 != digest(file):
-        raise IntegrityError(
-            f"{file}: not the certificate that the bundle was sealed with", action="build the bundle again"
-        )
+    manifest = bundle.verify(path)
     total = sum(entry.size for entry in manifest.files.values())
-    return Entry(name=path.resolve().name, location=str(path), certificate=certificate, size_bytes=total)
+    return Entry(
+        name=path.resolve().name,
+        location=str(path),
+        certificate=bundle.certificate(path, manifest),
+        size_bytes=total,
+        digest=bundle.digest_of(path),
+    )
 
 
 def _file(path: Path) -> Entry | Evaluated | Compared | Diverged:
-    raw = parse_strict(read_bytes(path, InputError), Any, InputError, str(path))
+    raw = parse_strict(bundle.sealed(path, InputError), Any, InputError, str(path))
     keys = set(raw) if isinstance(raw, dict) else set()
     try:
         if "diverged" in keys:  # all of what `compile check --bisect --json` prints

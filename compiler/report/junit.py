@@ -43,6 +43,7 @@ def _bundle(root: Xml.Element, entry: Entry) -> None:
     suite = _suite(root, entry.name, certificate.created, certificate.checked.seconds)
     facts = {"verdict": certificate.verdict, "task": certificate.task, "profile": certificate.profile}
     facts |= {"precision": certificate.precision, "checkpoint": certificate.source.name}
+    facts |= {"digest": entry.digest} if entry.digest else {}
     _findings(suite, entry.name, certificate.checked.findings)
     for name, findings in certificate.checked.adapters.items():
         _findings(suite, f"{entry.name}.{name}", findings)

@@ -60,6 +60,8 @@ def _bundle(of: Bundle) -> Iterator[str]:
     yield f"## {certificate.verdict.upper()}: {text(of.name)}"
     yield ""
     yield text(f"{certificate.source.name}, {certificate.task}, {certificate.precision}, profile {certificate.profile}")
+    if of.digest:
+        yield text(f"{of.digest}, all files as they were sealed")
     if certificate.reasons:
         yield f"Outside its limits: {', '.join(f'**{text(reason)}**' for reason in certificate.reasons)}"
     yield ""

@@ -44,6 +44,7 @@ class Bundle(NamedTuple):
 
     name: str
     size_bytes: int | None
+    digest: str
     certificate: Certificate
     cost: list[Finding]
     latencies: list[Latency]
@@ -76,6 +77,7 @@ def bundle(entry: Entry) -> Bundle:
     return Bundle(
         name=entry.name,
         size_bytes=entry.size_bytes,
+        digest=entry.digest,
         certificate=entry.certificate,
         cost=headlines(entry.certificate.checked.findings),
         latencies=latencies(measured) if measured else [],

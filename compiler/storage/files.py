@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import stat
 from pathlib import Path
 
 from compiler.errors import StorageError
@@ -13,8 +14,10 @@ from compiler.storage.full import ANY, storage_errors
 from compiler.storage.leftovers import aside, sweep
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, *, mode: int | None = None) -> None:
     """Write a file beside `path` and move it there, when it is on the disk. Its folder is made.
+
+    `mode` is the permissions; None is the usual ones.
 
     Raises:
         StorageError: the disk is full or not writable; what was at `path` is still there.
@@ -27,6 +30,8 @@ def write_whole(path: Path, content: bytes) -> None:
         try:
             with partial.open("xb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)  # while we live: how `sweep` tells a leftover from work at hand
+                if mode is not None:
+                    os.fchmod(file.fileno(), mode)
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -34,6 +39,22 @@ def write_whole(path: Path, content: bytes) -> None:
             flush(path.parent)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def write_result(path: Path, content: bytes) -> None:
+    """Write a file that a user named: whole, as `write_whole` does, and through links; to a pipe or a device directly.
+
+    An older file's permissions are kept.
+
+    Raises:
+        StorageError: it cannot be written; what was at `path` is still there.
+    """
+    if path.exists() and not path.is_file():
+        with storage_errors(path.absolute(), ANY):
+            path.write_bytes(content)
+        return
+    place = path.resolve()
+    write_whole(place, content, mode=stat.S_IMODE(place.stat().st_mode) if place.exists() else None)
 
 
 def flush(path: Path) -> None:

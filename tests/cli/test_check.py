@@ -31,6 +31,20 @@ def test_a_person_sees_every_layer_and_the_first_that_differs(invoke: Invoke, ce
     assert "NaN or infinity" in answer.stdout
     assert "first layer outside its limit: model.layers.2, in model.layers.2.mlp" in lines
     assert "without a tensor of its own in the engine: pooler" in lines
+    assert f"difference from PyTorch: {DIVERGED.measure}" in lines
+    assert "error:" not in answer.stdout
+    assert "of the largest value" in answer.stdout
+
+
+def test_a_difference_that_is_a_share_has_no_second_column_for_it(
+    invoke: Invoke, certified: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares = replace(DIVERGED, layers=tuple(replace(layer, scale=1.0) for layer in LAYERS), within=())
+    monkeypatch.setattr(pipeline, "bisect", lambda *_, **__: shares)
+    answer = invoke("check", certified, "--bisect")
+    assert "of the largest value" not in answer.stdout
+    rows = [line.split() for line in answer.stdout.splitlines() if line.strip().startswith("model.layers.2")]
+    assert rows[0][:4] == ["model.layers.2", "0.5", "1e-05", "4096"]
 
 
 def test_json_has_the_record(invoke: Invoke, certified: Path) -> None:

@@ -3,12 +3,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 from compiler import records
-from compiler.bundle import CERTIFICATE, MANIFEST
+from compiler.bundle import CERTIFICATE, DIGEST, MANIFEST
 from compiler.cli import summary
 from compiler.cli.inspect import _vectors
+from compiler.errors import IntegrityError
 from compiler.machine import kind
 from compiler.records import Certificate, Dense, Normalize, Pooling
 
@@ -21,14 +23,67 @@ def test_inspect_for_a_person(invoke, certified: Path) -> None:
     assert "left out: fuse-silu: changes answers" in answer.stdout
     assert "4.00 (4.00 to 4.00)" in answer.stdout
     assert kind(records.load(certified / CERTIFICATE, Certificate).machine) in answer.stdout
+    assert answer.stdout.count("files: all 2 as sealed\n") == 1
     assert answer.stderr == ""
 
 
 def test_inspect_as_json_is_the_records(invoke, certified: Path) -> None:
     found = invoke("inspect", certified, "--json").json
     assert found["bundle"] == str(certified)
+    assert found["verified"] is True
     assert found["manifest"] == json.loads((certified / MANIFEST).read_text())
     assert found["certificate"] == json.loads((certified / CERTIFICATE).read_text())
+
+
+def damage(path: Path) -> None:
+    """One bit of the middle byte."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", CERTIFICATE, MANIFEST, DIGEST])
+@pytest.mark.parametrize("command", [("inspect",), ("report",), ("compare", "--no-latency"), ("bench",), ("check",)])
+def test_every_command_refuses_a_bundle_with_one_flipped_bit(
+    invoke, certified: Path, name: str, command: tuple[str, ...]
+) -> None:
+    damage(certified / name)
+    sides = [certified, certified] if "compare" in command else [certified]
+    answer = invoke(*command, *sides, "--json")
+    assert answer.code == IntegrityError.exit_code
+    error = answer.json["error"]
+    assert any(name in text for text in (error["subject"], error["found"], error["expected"]))
+    assert "pass" not in answer.stdout
+
+
+def test_a_file_that_was_added_or_is_missing(invoke, certified: Path) -> None:
+    (certified / "more.bin").touch()
+    (certified / "model.onnx").unlink()
+    answer = invoke("inspect", certified, "--json")
+    assert answer.code == IntegrityError.exit_code
+    assert answer.json["error"]["found"] == "missing: model.onnx; added: more.bin"
+
+
+def test_a_damaged_bundle_can_be_looked_at_and_that_says_so(invoke, certified: Path) -> None:
+    damage(certified / "model.onnx")
+    answer = invoke("inspect", certified, "--no-verify")
+    assert answer.code == 0
+    assert "files: 2 NOT compared with their digests\n" in answer.stdout
+    assert invoke("inspect", certified, "--no-verify", "--json").json["verified"] is False
+    damage(certified / CERTIFICATE)  # what it says itself is always compared
+    assert invoke("inspect", certified, "--no-verify").code == IntegrityError.exit_code
+
+
+def test_a_certificate_in_a_bundle_is_the_one_that_was_sealed(invoke, certified: Path, tmp_path: Path) -> None:
+    path = certified / CERTIFICATE
+    path.write_text(path.read_text().replace('"fail"', '"pass"'))
+    for words in (("report", path), ("compare", "--no-latency", path, path)):
+        answer = invoke(*words, "--json")
+        assert answer.code == IntegrityError.exit_code
+        assert CERTIFICATE in answer.json["error"]["subject"]
+    alone = tmp_path / "kept.json"
+    alone.write_bytes(path.read_bytes())
+    assert invoke("report", alone, "--json").code == 0
 
 
 def test_a_folder_that_is_no_bundle(invoke, tmp_path: Path) -> None:
