@@ -22,6 +22,7 @@ MOST_PENALTY = 10**6
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Token = Annotated[int, msgspec.Meta(ge=0)]
 Penalty = Annotated[float, msgspec.Meta(gt=0, le=MOST_PENALTY)]
+Scale = Annotated[float, msgspec.Meta(ge=-MOST_PENALTY, le=MOST_PENALTY)]
 Words = tuple[tuple[Token, ...], ...]
 
 
@@ -80,6 +81,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     exponential_decay_length_penalty: Decay | None = None
     remove_invalid_values: bool | None = None
     renormalize_logits: bool | None = None
+    guidance_scale: Scale | None = None
 
     bos_token_id: int | tuple[int, ...] | None = None
     eos_token_id: int | tuple[int, ...] | None = None
@@ -96,7 +98,6 @@ REFUSED: dict[str, Callable[[Any], bool]] = {  # whether a value changes nothing
     "diversity_penalty": lambda value: value == 0,
     "dola_layers": lambda value: False,
     "force_words_ids": lambda value: False,
-    "guidance_scale": lambda value: value == 1,
     "is_assistant": lambda value: value is False,
     "num_beam_groups": lambda value: value == 1,
     "penalty_alpha": lambda value: value == 0,

@@ -41,14 +41,13 @@ CHANGING: dict[str, Any] = {
     "diversity_penalty": 0.5,
     "dola_layers": "low",
     "force_words_ids": [[1]],
-    "guidance_scale": 1.5,
     "is_assistant": True,
     "num_beam_groups": 2,
     "penalty_alpha": 0.6,
     "token_healing": True,
     "watermarking_config": {"bias": 2.0},
 }
-HARMLESS = {"cache_implementation": "static", "diversity_penalty": 0.0, "guidance_scale": 1, "num_beam_groups": 1}
+HARMLESS = {"cache_implementation": "static", "diversity_penalty": 0.0, "num_beam_groups": 1}
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -76,6 +75,7 @@ def test_a_value_that_changes_nothing_is_taken(name: str) -> None:
         ("length_penalty", 1e308),
         ("repetition_penalty", 0),
         ("temperature", 10**400),
+        ("guidance_scale", float("inf")),
         ("do_sample", 1),
         ("early_stopping", "soon"),
         ("sequence_bias", {"1": 2.0}),

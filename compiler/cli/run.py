@@ -46,6 +46,8 @@ class _Command(click.Command):
 @click.option("--beams", type=click.IntRange(min=1), help="Search with this many hypotheses; not streamed.")
 @click.option("--repetition-penalty", type=click.FloatRange(0, min_open=True), help="Above 1: repeat less.")
 @click.option("--no-repeat-ngram", "no_repeat_ngram_size", type=click.IntRange(min=1), help="Repeat no such sequence.")
+@click.option("--guidance-scale", type=float, help="Above 1: keep closer to the prompt. Takes a second cache.")
+@click.option("--negative-prompt", metavar="TEXT", help="With --guidance-scale: the text to be led away from.")
 @click.option("--stop", multiple=True, help="Stop before this text. Repeatable.")
 @click.option("--question", help="What to answer from the text.")
 @click.option("--pair", help="The second text of a pair, to classify with each TEXT.")

@@ -46,8 +46,15 @@ def carry(checkpoint: Checkpoint, model: Any, out: Path) -> int:
         settings = declared(checkpoint, model)
         if kind == "encoder-decoder":
             require_start(settings, model.config, checkpoint.location)
+        followed = read(settings, CheckpointError, checkpoint.location)
+        if kind == "encoder-decoder" and followed.guidance_scale not in (None, 1):  # transformers' own fails
+            raise CheckpointError(
+                f"{checkpoint.location}: the setting guidance_scale is not supported for {checkpoint.task}",
+                found=f"guidance_scale = {followed.guidance_scale}",
+                action="remove guidance_scale from generation_config.json if answers without it will do",
+            )
         require_tokens(
-            read(settings, CheckpointError, checkpoint.location),
+            followed,
             rows_of_logits(model, rows),
             CheckpointError,
             checkpoint.location,

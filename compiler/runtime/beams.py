@@ -15,6 +15,7 @@ import numpy as np
 
 from compiler.engines import Decoding
 from compiler.runtime.decoding import padded
+from compiler.runtime.guidance import Guide
 from compiler.runtime.rules import Rules, log_softmax
 from compiler.runtime.sampling import require_numbers
 
@@ -54,11 +55,12 @@ class Search:
     over: bool = False
     _improvable: bool = True
 
-    def advance(self, logits: np.ndarray) -> list[int]:
+    def advance(self, logits: np.ndarray, guided: np.ndarray | None = None) -> list[int]:
         """Go one token further.
 
         Args:
             logits: (running, vocabulary) float32, after each running hypothesis.
+            guided: log-probabilities of the same shape to choose by, in place of the model's own.
 
         Returns:
             for each hypothesis that runs now, the one it continues.
@@ -69,11 +71,15 @@ class Search:
         if not self.rules.remove_invalid:
             require_numbers(logits.max(axis=-1))
         raw = log_softmax(logits)
+        if guided is None:
+            guided = raw
+        elif not self.rules.remove_invalid:
+            require_numbers(guided.max(axis=-1))
         new = len(self.running[0].tokens)
         scores = np.stack(
             [
                 self.rules(line, self.prompt + each.tokens, new, self.limit, self.source)
-                for line, each in zip(raw, self.running, strict=True)
+                for line, each in zip(guided, self.running, strict=True)
             ]
         )
         scores += np.array([each.score for each in self.running], np.float32)[:, None]
@@ -130,24 +136,44 @@ class Search:
         self.over = not self._improvable or (full and self.beams.early_stopping is True)
 
 
-def search(decoding: Decoding, searches: Sequence[Search], pad: int, stopped: Callable[[], bool]) -> None:
-    """Run searches for several prompts together, until all are over or `stopped()`."""
+def search(
+    decoding: Decoding,
+    searches: Sequence[Search],
+    pad: int,
+    stopped: Callable[[], bool],
+    guide: Guide | None = None,
+) -> None:
+    """Run searches for several prompts together, until all are over or `stopped()`.
+
+    A guide's rows do not change places with the hypotheses: row k goes on with the tokens of whatever hypothesis is
+    the k-th, as in transformers.
+    """
     active = list(searches)
     tokens = padded([each.prompt for each in active], pad)
     lengths = np.array([len(each.prompt) for each in active], np.int64)
     while active and not stopped():
         logits = decoding.step(tokens, lengths)
+        guided = None
+        if guide is not None:
+            logits = logits.copy()
+            guided = guide(logits)
         lines: list[int] = []
+        guiding: list[int] = []
         start = 0
         for each in active:
             count = len(each.running)
-            parents = each.advance(logits[start : start + count])
+            rows = slice(start, start + count)
+            parents = each.advance(logits[rows], None if guided is None else guided[rows])
             if not each.over:
                 lines += [start + parent for parent in parents]
+                guiding += [start + line % count for line in range(len(parents))]
             start += count
         active = [each for each in active if not each.over]
         if active:
-            rows = np.array(lines, np.int64)
-            decoding.select(rows)
-            lengths = lengths[rows] + 1
+            kept = np.array(lines, np.int64)
+            decoding.select(kept)
+            lengths = lengths[kept] + 1
             tokens = np.array([[each.tokens[-1]] for one in active for each in one.running], np.int64)
+            if guide is not None:
+                guide.select(np.array(guiding, np.int64))
+                guide.add(tokens)

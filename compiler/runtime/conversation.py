@@ -109,7 +109,7 @@ class Conversation:
         decoding, held = self._prepare(tokens, len(tokens) + answer.limit)
         text = ""
         try:
-            for piece in self._writer.pieces(decoding, answer, tokens[held:], held):
+            for piece in self._writer.pieces(decoding, answer, tokens[held:], held, self._open):
                 text += piece
                 yield piece
         except GeneratorExit:  # enough was read

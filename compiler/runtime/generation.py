@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 
 from compiler.engines import Decoding, Session
-from compiler.errors import ContextError, InputError
+from compiler.errors import ContextError, InputError, UsageError
 from compiler.records import Manifest
 from compiler.runtime.batching import batches
 from compiler.runtime.beams import Search, search
-from compiler.runtime.chat import Message
 from compiler.runtime.decoding import Rows
+from compiler.runtime.guidance import guide
 from compiler.runtime.options import Options, resolve
 from compiler.runtime.pieces import Pieces
 from compiler.runtime.sampling import Sampler
-from compiler.runtime.starts import Prompt, Start, starts_of
+from compiler.runtime.starts import Prompt, Prompts, Start, is_single, starts_of
 from compiler.runtime.text import Text
 
 CACHE_TOKENS = 8192  # rows times capacity of one batch: the memory that many prompts at once may take
-Prompts = list[str] | list[list[Message]]
 
 
 class Generated(NamedTuple):
@@ -54,23 +55,22 @@ class Answer:
         self.logits: list[np.ndarray] = []
         self.finish: Literal["end", "stop", "length", "cancelled"] | None = None
         self._text = text
-        self._options = options
+        self.options = options
         self._history = list(start.prompt)
         self._source = start.source or None
         self._sampler = Sampler(options.sampling, row)
         self._pieces = Pieces(text.tokenizer, start.prompt, options.stops, tidies=text.tidies)
 
-    def choose(self, logits: np.ndarray) -> int:
-        """A token for logits (vocabulary,) float32."""
-        rules = self._options.rules
-        scores = logits
+    def choose(self, logits: np.ndarray, scores: np.ndarray) -> int:
+        """A token for the model's logits (vocabulary,) float32 and, if it is guided, its scores."""
+        rules = self.options.rules
         if rules.active:
-            scores = rules(logits, self._history, len(self.tokens), self.limit, self._source)
+            scores = rules(scores, self._history, len(self.tokens), self.limit, self._source)
         token = self._sampler(scores)
-        if self._options.details:
+        if self.options.details:
             shifted = logits - logits.max()
             self.logprobs.append(float(shifted[token] - np.log(np.exp(shifted).sum())))
-        if self._options.details == "logits":
+        if self.options.details == "logits":
             self.logits.append(logits.copy())
         return token
 
@@ -78,7 +78,7 @@ class Answer:
         """Take the token; gives the text that is certain now. `finish` says whether the answer is over."""
         self.tokens.append(token)
         self._history.append(token)
-        ended = token in self._options.rules.ends
+        ended = token in self.options.rules.ends
         piece = "" if ended else self._pieces.add(token)
         if ended:
             self.finish = "end"
@@ -86,7 +86,7 @@ class Answer:
             self.finish = "stop"
         elif len(self.tokens) == self.limit:
             self.finish = "length"
-        elif self._options.cancelled:
+        elif self.options.cancelled:
             self.finish = "cancelled"
         return piece + (self._pieces.end() if self.finish else "")
 
@@ -96,18 +96,29 @@ class Generator:
 
     def __init__(self, manifest: Manifest, text: Text) -> None:
         self._starts = starts_of(manifest, text)
-        self._context = manifest.context_length
+        self._context, self._task = manifest.context_length, manifest.task
+        self._guides = manifest.encoder is None
         self._text = text
 
     def options(self, arguments: Mapping[str, Any]) -> Options:
-        """Raises InputError for an argument that does not fit."""
-        return resolve(arguments, self._text.declared, self._text.ends)
+        """Raises InputError for an argument that does not fit, UsageError for one that the bundle has no use for."""
+        options = resolve(arguments, self._text.declared, self._text.ends)
+        negative = arguments.get("negative_prompt")
+        if options.guidance != 1 and not self._guides:
+            raise UsageError(f"guidance_scale: nothing for a bundle for {self._task}", action="leave it out")
+        if negative is None:
+            return options
+        if options.guidance == 1:
+            raise InputError("negative_prompt does nothing by itself", expected="a guidance_scale, other than 1, too")
+        if not is_single(negative):
+            raise InputError("a single text is the negative prompt of all", found="a list of them")
+        return replace(options, negative=tuple(self._starts.read(negative, options.shown).prompt))
 
     def __call__(
         self, session: Session, prompt: Prompt | Prompts, options: Options, *, stream: bool
     ) -> str | list[str] | Generated | list[Generated] | Iterator[str]:
         """See `Model.generate`. All arguments are checked before the first token, also when streaming."""
-        single = _is_single(prompt)
+        single = is_single(prompt)
         if stream and not single:
             raise InputError("only a single prompt can be streamed", found="a list of prompts", expected="one prompt")
         if stream and (options.details or options.beams.count > 1):
@@ -129,16 +140,27 @@ class Generator:
     def generated(self, session: Session, starts: Sequence[Start], options: Options) -> list[Generated]:
         """One answer for each start."""
         found: list[Generated] = [_EMPTY] * len(starts)
-        sizes = [(start.size + self._limit(start, options)) * options.beams.count for start in starts]
-        for rows in batches(sizes, CACHE_TOKENS):
+        beside = len(options.negative) or 1
+        sizes = [
+            start.size + limit + (beside + limit if options.guidance != 1 else 0)
+            for start in starts
+            for limit in (self._limit(start, options),)
+        ]
+        for rows in batches([size * options.beams.count for size in sizes], CACHE_TOKENS):
             make = self._searched if options.beams.count > 1 else self._chosen
             for row, generated in zip(rows, make(session, starts, rows, options), strict=True):
                 found[row] = generated
         return found
 
-    def pieces(self, decoding: Decoding, answer: Answer, new: Sequence[int], held: int) -> Iterator[str]:
-        """The answer after `held` tokens that the decoding has and `new` ones that it has not, piece by piece."""
-        rows = Rows(decoding, [new], self._text.pad, [held])
+    def pieces(
+        self, decoding: Decoding, answer: Answer, new: Sequence[int], held: int, open_cache: Callable[[int], Decoding]
+    ) -> Iterator[str]:
+        """The answer after `held` tokens that the decoding has and `new` ones that it has not, piece by piece.
+
+        `open_cache` makes another decoding of one row, for a guide.
+        """
+        beside = guide(open_cache, [new], [answer.limit], answer.options, self._text.pad)
+        rows = Rows(decoding, [new], self._text.pad, [held], beside)
         return (piece for _, piece in _grown(rows, [answer]))
 
     def _limit(self, start: Start, options: Options) -> int:
@@ -152,8 +174,9 @@ class Generator:
         return self._starts.open(session, starts, capacity)
 
     def _grow(self, session: Session, starts: Sequence[Start], answers: Sequence[Answer]) -> Iterator[tuple[int, str]]:
-        decoding = self._open(session, starts, [answer.limit for answer in answers])
-        return _grown(Rows(decoding, [start.prompt for start in starts], self._text.pad), answers)
+        prompts, limits = [start.prompt for start in starts], [answer.limit for answer in answers]
+        beside = guide(partial(self._starts.open, session, starts), prompts, limits, answers[0].options, self._text.pad)
+        return _grown(Rows(self._open(session, starts, limits), prompts, self._text.pad, guide=beside), answers)
 
     def _chosen(
         self, session: Session, starts: Sequence[Start], rows: Sequence[int], options: Options
@@ -192,7 +215,9 @@ class Generator:
             )
             for start, limit in zip(chosen, limits, strict=True)
         ]
-        search(self._open(session, chosen, limits), searches, self._text.pad, lambda: options.cancelled)
+        decoding, prompts = self._open(session, chosen, limits), [start.prompt for start in chosen]
+        beside = guide(partial(self._starts.open, session, chosen), prompts, limits, options, self._text.pad)
+        search(decoding, searches, self._text.pad, lambda: options.cancelled, beside)
         found = []
         for each in searches:
             best = each.best()
@@ -241,7 +266,8 @@ def limit(prompt: int, context: int, options: Options) -> int:
             expected=f"fewer than {options.max_length} (max_length)",
             action="give max_new_tokens",
         )
-    return min(options.max_new_tokens, context - prompt, (options.max_length or context) - prompt)
+    room = context - max(prompt, len(options.negative))
+    return min(options.max_new_tokens, room, (options.max_length or context) - prompt)
 
 
 def _grown(rows: Rows, answers: Sequence[Answer]) -> Iterator[tuple[int, str]]:
@@ -253,19 +279,3 @@ def _grown(rows: Rows, answers: Sequence[Answer]) -> Iterator[tuple[int, str]]:
                 rows.finish(index)
             if piece:
                 yield index, piece
-
-
-def _is_single(prompt: Prompt | Prompts) -> bool:
-    """A text or a chat, as opposed to a list of them."""
-    if isinstance(prompt, str):
-        return True
-    if not isinstance(prompt, list | tuple):
-        raise InputError(
-            "the prompt has a wrong type", found=type(prompt).__name__, expected="a text, chat messages, or a list"
-        )
-    if any(isinstance(each, Mapping) for each in prompt):
-        return True
-    for index, each in enumerate(prompt):
-        if not isinstance(each, str) and not (isinstance(each, list | tuple) and each):
-            raise InputError(f"prompt {index} is no prompt", found=repr(each), expected="a text or chat messages")
-    return False

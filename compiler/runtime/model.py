@@ -21,10 +21,10 @@ from compiler.runtime.adapters import Adapters
 from compiler.runtime.chat import Shown
 from compiler.runtime.conversation import Conversation
 from compiler.runtime.feeds import FeedCheck
-from compiler.runtime.generation import Generated, Generator, Prompts
+from compiler.runtime.generation import Generated, Generator
 from compiler.runtime.options import Arguments
 from compiler.runtime.pipelines import PipelineModel, named
-from compiler.runtime.starts import Prompt
+from compiler.runtime.starts import Prompt, Prompts
 from compiler.runtime.text import Text
 from compiler.runtime.understanding import Understanding
 

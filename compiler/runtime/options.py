@@ -12,7 +12,7 @@ from typing import Any, Literal, TypedDict
 from compiler.errors import InputError, did_you_mean
 from compiler.generation import MOST_BEAMS, MOST_EXPONENT, MOST_PENALTY, Settings, ids
 from compiler.runtime.beams import Beams
-from compiler.runtime.chat import Shown
+from compiler.runtime.chat import Message, Shown
 from compiler.runtime.foreign import hint
 from compiler.runtime.inputs import shown
 from compiler.runtime.rules import Rules
@@ -41,6 +41,9 @@ class Arguments(TypedDict, total=False):
         beams: hypotheses of a beam search (1: none). A search takes no temperature.
         length_penalty: of a search; above 0 favours long answers (1).
         early_stopping: of a search; True, False or "never" (False).
+        guidance_scale: above 1 makes the prompt count more, as against an answer without it, or after `negative_prompt`
+            (1). Takes a second cache; for text-generation.
+        negative_prompt: with a guidance scale, the text or chat messages that answers are led away from.
         stop: an answer ends before the first of these texts.
         cancel: once this event is set, from any thread, the answer ends with the tokens it has.
         adapter: the name of one of the bundle's adapters.
@@ -62,6 +65,8 @@ class Arguments(TypedDict, total=False):
     beams: int | None
     length_penalty: float | None
     early_stopping: EarlyStopping | None
+    guidance_scale: float | None
+    negative_prompt: str | Sequence[Message] | None
     stop: str | Sequence[str] | None
     cancel: threading.Event | None
     adapter: str | None
@@ -75,7 +80,7 @@ class Options:
     """Checked and complete.
 
     `max_length` bounds prompt and answer together, where the checkpoint does so and the caller says nothing.
-    `deadline` is a time of `time.monotonic()`.
+    `deadline` is a time of `time.monotonic()`. `negative` is the negative prompt's tokens; resolve() leaves it empty.
     """
 
     max_new_tokens: int
@@ -88,6 +93,8 @@ class Options:
     cancel: threading.Event | None
     details: Details
     shown: Shown
+    guidance: float = 1.0
+    negative: tuple[int, ...] = ()
 
     @property
     def cancelled(self) -> bool:
@@ -98,7 +105,7 @@ def resolve(arguments: Mapping[str, Any], declared: Settings, ends: frozenset[in
     """Complete the caller's arguments by what the checkpoint declares.
 
     Args:
-        arguments: see `Arguments`, and `details`; `adapter` is not looked at.
+        arguments: see `Arguments`, and `details`; `adapter` and `negative_prompt` are not looked at.
         declared: the checkpoint's settings.
         ends: tokens that end an answer.
 
@@ -157,6 +164,7 @@ def resolve(arguments: Mapping[str, Any], declared: Settings, ends: frozenset[in
         cancel=arguments.get("cancel"),
         details=arguments.get("details", False),
         shown=Shown(**{name: arguments[name] for name in Shown._fields if name in arguments}),
+        guidance=_number("guidance_scale", choose("guidance_scale", 1.0), MOST_PENALTY),
     )
     if options.beams.count > 1 and options.sampling.temperature > 0:
         raise InputError(

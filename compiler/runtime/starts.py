@@ -20,6 +20,7 @@ from compiler.runtime.decoding import padded
 from compiler.runtime.text import Text
 
 Prompt = str | Sequence[Message]
+Prompts = list[str] | list[list[Message]]
 
 
 class Start(NamedTuple):
@@ -140,3 +141,19 @@ def rendered(text: Text, messages: Sequence[Message], shown: Shown | None) -> st
     if text.chat is None:
         raise UsageError("this bundle has no chat template", action="give the prompt as text")
     return text.chat(messages, shown)
+
+
+def is_single(prompt: Prompt | Prompts) -> bool:
+    """A text or a chat, as opposed to a list of them."""
+    if isinstance(prompt, str):
+        return True
+    if not isinstance(prompt, list | tuple):
+        raise InputError(
+            "the prompt has a wrong type", found=type(prompt).__name__, expected="a text, chat messages, or a list"
+        )
+    if any(isinstance(each, Mapping) for each in prompt):
+        return True
+    for index, each in enumerate(prompt):
+        if not isinstance(each, str) and not (isinstance(each, list | tuple) and each):
+            raise InputError(f"prompt {index} is no prompt", found=repr(each), expected="a text or chat messages")
+    return False

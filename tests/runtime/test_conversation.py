@@ -45,7 +45,9 @@ def plain(tmp_path: Path) -> Iterator[Model]:
         yield model
 
 
-@pytest.mark.parametrize("settings", [{}, {"temperature": 1.0, "seed": 5}], ids=["greedy", "drawn"])
+@pytest.mark.parametrize(
+    "settings", [{}, {"temperature": 1.0, "seed": 5}, {"guidance_scale": 4.0}], ids=["greedy", "drawn", "guided"]
+)
 def test_answers_are_those_of_the_whole_conversation(decoder: Model, settings: dict[str, float]) -> None:
     with decoder.conversation() as chat:
         for said in SAID:

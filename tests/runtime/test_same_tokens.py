@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from compiler import pipeline
-from compiler.errors import IntegrityError
+from compiler.errors import InputError, IntegrityError
 from compiler.runtime import Model, UnverifiedWarning, load
 from tests import models
 
@@ -152,6 +152,8 @@ DECLARED: list[dict[str, Any]] = [
     {"encoder_no_repeat_ngram_size": 1, "remove_invalid_values": True},
     {"sequence_bias": [[[i], 1.5] for i in range(6, 30)] + [[[i, 40], -9.0] for i in range(6, 54)]},
     {"exponential_decay_length_penalty": [3, 1.4]},
+    {"guidance_scale": 1.5},
+    {"guidance_scale": -0.5, "repetition_penalty": 1.4, "renormalize_logits": True},
     {"min_new_tokens": 30, "min_length": 60, "eos_token_id": [2, *range(20, 40)]},
 ]
 
@@ -198,9 +200,55 @@ def test_what_nobody_asks_for_comes_from_the_checkpoint(both: Both, tmp_path: Pa
             assert list(found.tokens) == output[0, batch["input_ids"].shape[1] :].tolist()
 
 
+@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("negative", [None, "kan lel mir nos pan"], ids=["last token", "negative prompt"])
+def test_guidance(both: Both, negative: str | None, beams: int) -> None:
+    """Several prompts together: each is guided as it is alone."""
+    plain = [each.tokens for each in both.ours.generate(PROMPTS, max_new_tokens=24, beams=beams, details=True)]
+    for scale in (3.0, 0.0):
+        given: dict[str, Any] = {"guidance_scale": scale}
+        if negative is not None:
+            ids = both.tokenizer(negative, return_tensors="pt")["input_ids"]
+            given["negative_prompt_ids"] = ids.expand(len(PROMPTS), -1).repeat_interleave(beams, dim=0)
+        expected, output = both.expected(max_new_tokens=24, num_beams=beams, **given)
+        found = both.ours.generate(
+            PROMPTS, max_new_tokens=24, beams=beams, guidance_scale=scale, negative_prompt=negative, details="logits"
+        )
+        assert [each.tokens for each in found] == expected != plain
+        if beams == 1:
+            assert [
+                both.ours.generate(prompt, max_new_tokens=24, guidance_scale=scale, negative_prompt=negative)
+                for prompt in PROMPTS
+            ] == [each.text for each in found]
+            for row, each in enumerate(found):
+                assert each.logits is not None  # the model's own, as the log-probabilities are
+                theirs = np.stack([logits[row].numpy() for logits in output.logits[: len(each.tokens)]])
+                np.testing.assert_allclose(each.logits, theirs, atol=1e-4)
+
+
+def test_guidance_leaves_room_for_the_longer_of_both_contexts(both: Both) -> None:
+    found = both.ours.generate(
+        "gos", max_new_tokens=96, guidance_scale=1.5, negative_prompt="kan " * 90, min_new_tokens=96, details=True
+    )
+    assert len(found.tokens) == 96 - 90
+
+
+def test_what_guides_nothing_is_refused(both: Both) -> None:
+    for given in (
+        {"negative_prompt": "kan"},
+        {"negative_prompt": "kan", "guidance_scale": 1},
+        {"negative_prompt": ["kan"], "guidance_scale": 2.0},
+        {"negative_prompt": 5, "guidance_scale": 2.0},
+        {"guidance_scale": float("nan")},
+        {"guidance_scale": "2"},
+    ):
+        with pytest.raises(InputError):
+            both.ours.generate("gos", **given)
+
+
 def test_a_setting_that_is_not_supported_opens_no_generation(both: Both, tmp_path: Path) -> None:
     folder = copytree(both.ours.folder, tmp_path / "bundle")
-    for declared in ({"guidance_scale": 1.5}, {"forced_bos_token_id": models.VOCABULARY}, {"num_beams": "four"}):
+    for declared in ({"penalty_alpha": 0.6}, {"forced_bos_token_id": models.VOCABULARY}, {"num_beams": "four"}):
         (folder / "generation_config.json").write_text(json.dumps(declared))
         with pytest.warns(UnverifiedWarning):
             changed = load(folder, verify=False)
