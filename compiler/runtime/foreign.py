@@ -27,6 +27,7 @@ OURS: dict[str, tuple[str, str]] = {
     "output_logits": ("details", 'details="logits" gives them'),
     "logprobs": ("details", "details=True gives log-probabilities"),
     "chat_template": ("template", "the name of one of the checkpoint's templates"),
+    "negative_prompt_ids": ("negative_prompt", "as text"),
     "adapter_name": ("adapter", ""),
 }
 NONE: dict[str, str] = {

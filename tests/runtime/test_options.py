@@ -158,7 +158,7 @@ def test_arguments_that_do_not_fit_are_named(arguments: dict[str, Any], words: s
         ("max_tokens", "give max_new_tokens"),
         ("eos_token_id", "the checkpoint's own tokens end an answer"),
         ("bad_words_ids", "what the checkpoint declares for it is followed"),
-        ("guidance_scale", "it is not implemented"),
+        ("penalty_alpha", "it is not implemented"),
         ("use_cache", "it changes no answer"),
         ("temprature", 'did you mean "temperature"?'),
     ],
