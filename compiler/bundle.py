@@ -12,6 +12,7 @@ import msgspec
 
 from compiler import inventory, records
 from compiler.errors import CompilerError, IntegrityError, UsageError
+from compiler.folders import not_a_bundle
 from compiler.reading import read_bytes
 from compiler.records import SCHEMA_VERSION, Built, Certificate, Manifest, Optimized
 from compiler.storage import recover
@@ -106,6 +107,7 @@ def digest_of(folder: Path) -> str:
     """What names a bundle with all its files: "sha256:" and the SHA-256 of its manifest, in hex.
 
     Raises:
+        UsageError: the folder is no bundle.
         IntegrityError: there is no manifest.
     """
     return "sha256:" + hashlib.sha256(_manifest(folder)).hexdigest()
@@ -119,8 +121,8 @@ def read(folder: Path, digest: str | None = None) -> Manifest:
         digest: the bundle's, as `digest_of` gives it, from a source that is trusted; None takes what is there.
 
     Raises:
-        IntegrityError: there is none, it is not one this version can trust, or the bundle has another digest.
-        UsageError: `digest` is none.
+        IntegrityError: it is gone, it is not one this version can trust, or the bundle has another digest.
+        UsageError: the folder is no bundle, or `digest` is none.
     """
     content = _manifest(folder)
     _require_digest(folder, content, digest)
@@ -143,6 +145,8 @@ def verify(folder: Path, digest: str | None = None) -> Manifest:
         IntegrityError: names all files that were changed, are missing or were added; or as `read`.
     """
     manifest = read(folder, digest)
+    if (folder / "files.json").exists() and not (folder / CERTIFICATE).exists():  # what the cache keeps of a build
+        raise not_a_bundle(folder)
     compare(folder, manifest)
     return manifest
 
@@ -217,8 +221,12 @@ def _manifest(folder: Path) -> bytes:
     recover(folder)
     path = folder / MANIFEST
     if not path.exists():
+        if not any((folder / name).exists() for name in (DIGEST, CERTIFICATE)):
+            raise not_a_bundle(folder)
         raise IntegrityError(
-            f"{path}: no such file", expected="a Manifest record", action="point to a folder that a build wrote"
+            f"{path}: no such file",
+            expected="the manifest that the build wrote",
+            action="copy the bundle again, or rebuild it",
         )
     return read_bytes(path, IntegrityError)
 

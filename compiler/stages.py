@@ -16,6 +16,7 @@ import msgspec
 from compiler import bundle, profile, records
 from compiler.cache import INDEX, Entry, cache_folder, folder_key, key, stage, telling
 from compiler.errors import UsageError, did_you_mean
+from compiler.folders import not_portable
 from compiler.machine import kind as processor
 from compiler.profile import Budget, Profile
 from compiler.records import Built, Checked, Exported, Manifest, Measured, Optimized
@@ -95,7 +96,9 @@ def run_export(checkpoint: Checkpoint, progress: Progress) -> Entry[Exported]:
 
 
 def outside(folder: Path) -> Entry[Exported]:
-    """A portable model that a user has, who may have changed it."""
+    """A portable model that a user has, who may have changed it. Raises UsageError where the folder is none."""
+    if not (folder / EXPORTED).exists():
+        raise not_portable(folder)
     return Entry(folder, records.load(folder / EXPORTED, Exported), folder_key(folder))
 
 

@@ -17,7 +17,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"reading"}),
     frozenset({"records", "storage", "corpus", "statistics", "driver"}),
-    frozenset({"inventory"}),
+    frozenset({"inventory", "folders"}),
     frozenset({"tasks", "generation", "machine", "bundle", "cache", "traffic", "pooling", "context"}),
     frozenset({"checkpoint", "engines"}),
     frozenset({"profile"}),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compiler.checkpoint.resolve import hub
+from compiler.checkpoint.hub import hub, located
 from compiler.checkpoint.weights import check_safetensors, shapes
 from compiler.errors import CheckpointError, UsageError
 from compiler.records import Source
@@ -139,7 +139,7 @@ def _split(option: str) -> tuple[str, str]:
 
 
 def _find(name: str, location: str) -> Adapter:
-    path = Path(location).expanduser()
+    path = located(location)
     commit = None
     if path.is_dir():
         folder = path.resolve()

@@ -10,6 +10,7 @@ import msgspec
 
 from compiler.checkpoint.weights import shapes
 from compiler.errors import CheckpointError
+from compiler.folders import look
 from compiler.reading import read_json
 
 ADAPTER = "adapter_config.json"
@@ -44,11 +45,12 @@ def configuration(folder: Path, model: str) -> dict[str, Any]:
     path = folder / "config.json"
     _require_no_adapter(folder, model, whole=path.exists())
     if not path.exists():
+        seen = look(folder)
         raise CheckpointError(
             f"{model}: no config.json",
-            found=listing(folder),
+            found=seen.words,
             expected="a Hugging Face model folder: config.json, model.safetensors, tokenizer.json",
-            action="save it with save_pretrained of transformers",
+            action=seen.action if seen.kind else "save it with save_pretrained of transformers",
         )
     config = read_json(path, dict[str, Any], CheckpointError)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,21 +11,20 @@ from compiler.cache import answer, intact, key
 from compiler.checkpoint import sentence
 from compiler.checkpoint.accounted import require_taken
 from compiler.checkpoint.declared import configuration, listing, require_plausible
+from compiler.checkpoint.hub import PICKLES, hub, located
 from compiler.checkpoint.weights import SAFETENSORS, check_safetensors, require_floats, weight_files
 from compiler.errors import CheckpointError, UsageError, did_you_mean
+from compiler.folders import look
 from compiler.records import Source
 from compiler.tasks import TASKS
 
 if TYPE_CHECKING:
     from compiler.checkpoint.adapter import Adapter
 
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w-][\w.-]*")
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 UNREAD = frozenset({
     ".md", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".py", ".ipynb", ".sh", ".csv", ".parquet", ".log", ".lock",
     ".h5", ".msgpack", ".ot", ".onnx", ".onnx_data", ".tflite", ".mlmodel", ".gguf", ".npz", ".arrow",
 })  # fmt: skip
-WANTED = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors", "*/config.json")
 
 PIPELINES = {
     "sentiment-analysis": "text-classification",
@@ -80,7 +78,7 @@ def resolve(
         UsageError: the task is unknown, or the model does not have it.
     """
     wanted = canonical_task(task) if task else None
-    path = Path(model).expanduser()
+    path = located(model)
     if path.is_file():
         if path.suffix != ".gguf":
             raise CheckpointError(
@@ -176,33 +174,6 @@ def _gguf(path: Path, cache: Path) -> tuple[Source, Path]:
     return Source(kind="gguf", name=path.name, digest=digest), materialize(path, cache / "checkpoint" / made_by)
 
 
-def hub(model: str, revision: str | None, *, allow_pickle: bool) -> tuple[Path, str]:
-    """The snapshot of a hub id and its commit. Raises CheckpointError."""
-    if not HUB_ID.fullmatch(model):
-        raise CheckpointError(
-            f"{model}: no such file or folder", expected="a folder, a .gguf file or a hub id", action="check the path"
-        )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    patterns = [*WANTED, *(PICKLES if allow_pickle else ())]
-    try:
-        folder = Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
-    except LocalEntryNotFoundError as error:
-        raise CheckpointError(
-            f'"{model}" is neither a file or folder here nor in the local hub cache',
-            found="no copy in the cache, and the hub was not reached (offline mode, or no network)",
-            action="check the spelling of the path, or run once with network and without HF_HUB_OFFLINE",
-        ) from error
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise CheckpointError(
-            f'the hub did not give "{model}"' + (f" at revision {revision}" if revision else ""),
-            found=str(error).strip().splitlines()[0],
-            action="check the name, the revision and your access token (HF_TOKEN)",
-        ) from error
-    return folder, folder.name
-
-
 def _require_known(config: dict[str, Any], model: str) -> None:
     from transformers import CONFIG_MAPPING
 
@@ -241,11 +212,12 @@ def _from_pickle(folder: Path, model: str, source: Source, allow_pickle: bool, c
         return out
     pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
     if not pickles:
+        seen = look(folder)
         raise CheckpointError(
             f"{model}: no weights",
-            found=listing(folder),
+            found=seen.words,
             expected="model.safetensors (or shards with an index)",
-            action="download or save the weights into the folder",
+            action=seen.action if seen.kind else "download or save the weights into the folder",
         )
     if not allow_pickle:
         raise CheckpointError(

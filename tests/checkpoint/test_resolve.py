@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import struct
 from pathlib import Path
@@ -11,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from compiler.checkpoint import load_model, resolve
+from compiler.checkpoint import adapter, load_model, resolve
 from compiler.checkpoint.length import context_length
-from compiler.errors import CheckpointError, UsageError
+from compiler.errors import CheckpointError, StorageError, UsageError
 
 
 @pytest.fixture
@@ -138,10 +140,67 @@ def test_a_missing_shard(folder: Path, cache: Path) -> None:
     assert "model-00002" in caught.value.found
 
 
-@pytest.mark.parametrize("name", ["./nowhere/to/be/found", "no such model!"])
-def test_a_path_that_does_not_exist(name: str, cache: Path) -> None:
-    with pytest.raises(CheckpointError, match="no such file"):
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("./nowhere/to/be/found", "nothing called nowhere in"),
+        ("/nowhere", "nothing called nowhere in /"),
+        ("../nowhere", "nothing called nowhere in"),
+        ("~/nowhere", "nothing called nowhere in"),
+        ("models/tiny/", "nothing called tiny in"),
+        ("tiny.gguf", "nothing called tiny.gguf in"),
+        ("models/tiny.gguf", "nothing called tiny.gguf in"),
+        ("a file/below", "a file is a file"),
+        ("no such model!", "nothing called no such model! in"),
+    ],
+)
+def test_a_path_that_does_not_exist(
+    name: str, found: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> str:
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", never)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "tinny.gguf").mkdir(parents=True)
+    (tmp_path / "a file").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="no such file") as caught:
         resolve(name, cache=cache)
+    assert caught.value.found.startswith(found)
+    near = 'did you mean "models/tinny.gguf"?'
+    assert caught.value.action == (near if name == "models/tiny.gguf" else "check the path")
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/x", "a" * 5000])
+def test_a_path_at_which_the_system_cannot_look(name: str, cache: Path) -> None:
+    with pytest.raises(CheckpointError, match="cannot be looked at"):
+        resolve(name, cache=cache)
+    with pytest.raises(CheckpointError, match="cannot be looked at"):
+        adapter.find([name])
+
+
+def test_a_hub_id_beside_a_folder_of_its_first_name_is_still_one(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "some-one" / "some-models").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(CheckpointError, match="hub cache") as caught:
+        resolve("some-one/some-model", cache=cache)
+    assert caught.value.action == 'did you mean "some-one/some-models"?'
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT])
+def test_the_hubs_own_cache_that_cannot_be_written(number: int, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> str:
+        raise OSError(number, os.strerror(number), "/hub/blobs")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", full)
+    with pytest.raises(StorageError, match="/hub/blobs") as caught:
+        resolve("some-one/some-model", cache=cache)
+    assert caught.value.found == os.strerror(number)
+    assert "HF_HOME" in caught.value.action
 
 
 def test_offline_mode_is_honoured(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,7 +143,7 @@ def test_the_hub_is_asked_for_the_modules_too(
 ) -> None:
     from huggingface_hub.utils import filter_repo_objects
 
-    from compiler.checkpoint.resolve import hub
+    from compiler.checkpoint.hub import hub
 
     names = ["1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors", "modules.json"]
     names += ["config_sentence_transformers.json", "sentence_bert_config.json"]

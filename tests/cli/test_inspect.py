@@ -88,8 +88,8 @@ def test_a_certificate_in_a_bundle_is_the_one_that_was_sealed(invoke, certified:
 
 def test_a_folder_that_is_no_bundle(invoke, tmp_path: Path) -> None:
     answer = invoke("inspect", tmp_path, "--json")
-    assert answer.code == 11
-    assert answer.json["error"]["kind"] == "IntegrityError"
+    assert answer.code == 2
+    assert answer.json["error"]["found"] == "an empty folder"
 
 
 def test_a_bundle_that_does_not_exist_is_usage(invoke, tmp_path: Path) -> None:

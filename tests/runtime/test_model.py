@@ -100,8 +100,10 @@ def test_a_bundle_without_certificate_says_so(encoder: Model) -> None:
 
 
 def test_not_a_bundle(tmp_path: Path) -> None:
-    with pytest.raises(IntegrityError, match=r"manifest\.json"):
+    with pytest.raises(UsageError, match="not a bundle"):
         load(tmp_path)
+    with pytest.raises(UsageError, match="no such folder"):
+        load(tmp_path / "nowhere")
 
 
 def test_an_application_needs_nothing_of_the_build_side(encoder_folder: Path, decoder_folder: Path) -> None:
