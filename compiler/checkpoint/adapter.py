@@ -6,7 +6,6 @@ Only `adapter_config.json` and `adapter_model.safetensors` are ever read; an ada
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from compiler.checkpoint.hub import hub, located
+from compiler.checkpoint.links import require_whole
 from compiler.checkpoint.weights import check_safetensors, shapes
 from compiler.errors import CheckpointError, UsageError
+from compiler.reading import read_json
 from compiler.records import Source
 from compiler.storage import digest
 
@@ -140,6 +141,7 @@ def _split(option: str) -> tuple[str, str]:
 
 def _find(name: str, location: str) -> Adapter:
     path = located(location)
+    require_whole(path)
     commit = None
     if path.is_dir():
         folder = path.resolve()
@@ -175,13 +177,11 @@ def _config(folder: Path, location: str) -> dict[str, Any]:
         raise CheckpointError(
             f"{location}: not an adapter", found=f"no {CONFIG}", expected="a folder that PEFT's save_pretrained wrote"
         )
-    try:
-        if path.stat().st_size > LONGEST_CONFIG:
-            raise ValueError(f"{path.stat().st_size} bytes")
-        config = json.loads(path.read_bytes())
-        tuner = str(config["peft_type"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not an adapter's configuration", found=repr(error)) from error
+    config = read_json(path, dict[str, Any], CheckpointError, largest=LONGEST_CONFIG)
+    if not isinstance(tuner := config.get("peft_type"), str):
+        raise CheckpointError(
+            f"{path}: not an adapter's configuration", found=f"peft_type {tuner!r:.80}", expected="the name of a tuner"
+        )
     if tuner not in MERGED | VIRTUAL:
         raise CheckpointError(
             f'{location}: "{tuner}" adapters cannot be compiled',
@@ -191,7 +191,7 @@ def _config(folder: Path, location: str) -> dict[str, Any]:
     for setting in REFUSED:
         if config.get(setting):
             raise CheckpointError(f'{path}: "{setting}" is not supported', found=str(config[setting])[:80])
-    return dict(config)
+    return config
 
 
 def _require_sane(config: dict[str, Any], weights: Path, location: str) -> None:

@@ -1,14 +1,13 @@
-"""What config.json declares: read, and refused by name where it describes weights that cannot be compiled."""
+"""config.json: read, and refused by name where it describes weights that cannot be compiled."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from compiler.checkpoint.weights import shapes
+from compiler.checkpoint.sane import parts, require_sane
 from compiler.errors import CheckpointError
 from compiler.folders import look
 from compiler.reading import read_json
@@ -16,14 +15,6 @@ from compiler.reading import read_json
 ADAPTER = "adapter_config.json"
 QUANTIZATION = ("quantization_config", "compression_config")  # in config.json or in a part of it
 QUANTIZED = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")  # files beside it
-LAYERS = frozenset({
-    "num_hidden_layers", "num_layers", "n_layer", "n_layers", "encoder_layers", "decoder_layers", "num_decoder_layers",
-})  # fmt: skip
-SIZES = frozenset({
-    "hidden_size", "intermediate_size", "vocab_size", "d_model", "d_ff", "n_embd", "embedding_size", "dim",
-    "hidden_dim", "encoder_ffn_dim", "decoder_ffn_dim", "ffn_dim", "type_vocab_size", "moe_intermediate_size",
-})  # fmt: skip
-DEEP, WIDE = 256, 1 << 16  # layers and sizes that are never doubted
 
 
 class _Kind(msgspec.Struct):
@@ -64,23 +55,8 @@ def configuration(folder: Path, model: str) -> dict[str, Any]:
             expected="weights in model.safetensors, or in shards with an index",
         )
     _require_floats(config, folder, model)
+    require_sane(config, model)
     return config
-
-
-def require_plausible(config: dict[str, Any], weights: Sequence[Path], model: str) -> None:
-    """Refuse a configuration of far more or larger layers than the weights have, before memory is taken for it."""
-    found = [shape for path in weights for shape in shapes(path).values()]
-    largest = max((size for shape in found for size in shape), default=0)
-    for part in _parts(config):
-        for name, value in part.items():
-            limit = max(len(found), DEEP) if name in LAYERS else max(largest, WIDE) if name in SIZES else None
-            if limit is not None and isinstance(value, int | float) and value > limit:
-                raise CheckpointError(
-                    f"{model}: weights and configuration do not belong together",
-                    found=f"{name} {value} in config.json",
-                    expected=f"at most {limit}: the weights are {len(found)} tensors, the longest of {largest} rows",
-                    action="use the config.json that was saved with the weights",
-                )
 
 
 def listing(folder: Path) -> str:
@@ -112,7 +88,7 @@ def _require_no_adapter(folder: Path, model: str, *, whole: bool) -> None:
 
 def _require_floats(config: dict[str, Any], folder: Path, model: str) -> None:
     """Refuse weights that a method quantized, by the method's name."""
-    stated = [part[name] for part in _parts(config) for name in QUANTIZATION if part.get(name)]
+    stated = [part[name] for part in parts(config) for name in QUANTIZATION if part.get(name)]
     beside = [name for name in QUANTIZED if (folder / name).exists()]
     if not stated and not beside:
         return
@@ -140,11 +116,3 @@ def _method(settings: Any) -> str:
     if settings.get("load_in_4bit") or settings.get("load_in_8bit"):
         found = [*found[:1], "bitsandbytes"] if found and found[0] != "bitsandbytes" else ["bitsandbytes"]
     return " ".join(found[:2]) if found else "an unnamed method"
-
-
-def _parts(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The configuration and every configuration inside it."""
-    yield config
-    for value in config.values():
-        if isinstance(value, dict):
-            yield from _parts(value)

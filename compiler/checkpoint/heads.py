@@ -23,6 +23,29 @@ def tasks_of(folder: Path) -> list[str]:
     return [task for task in TASKS if any(_does(task, name, config) for name in _classes(task, config))]
 
 
+def trained_for(folder: Path, config: dict[str, Any], model: str) -> str:
+    """The task of the class that config.json says the checkpoint was saved from; it may be one that is not in `TASKS`.
+
+    Args:
+        config: config.json, of a model type that transformers knows.
+        model: the checkpoint as its user named it.
+
+    Raises:
+        CheckpointError: it names no class, one that transformers does not have for this model type, or several of
+            different tasks.
+    """
+    names = config.get("architectures") or []
+    found = {task_of(folder, name) or _other_task(name, config["model_type"]) for name in names}
+    if len(found) == 1 and (task := found.pop()):
+        return task
+    raise CheckpointError(
+        f"{model}: config.json does not say what the model was trained for",
+        found=f'"architectures": {names}'[:200],
+        expected=f'the name of a class that transformers has for models of type "{config["model_type"]}"',
+        action=f"choose with --task: {', '.join(tasks_of(folder))}",
+    )
+
+
 def task_of(folder: Path, architecture: str) -> str | None:
     """The task of a class of transformers for the configuration in `folder`, or None where it has none of `TASKS`.
 
@@ -35,6 +58,22 @@ def task_of(folder: Path, architecture: str) -> str | None:
     if found and not known and any(_classes("fill-mask", config)):
         return "fill-mask"
     return min(known, key=lambda task: (TASKS[task].kind != "encoder-decoder", task == DISCRIMINATOR), default=None)
+
+
+def _other_task(name: str, model_type: str) -> str | None:
+    """Of a class that transformers has for this model type, by Optimum's names; None where there is no such class."""
+    import transformers
+    from optimum.exporters.tasks import TasksManager
+
+    kind = getattr(transformers, name, None)
+    if not isinstance(kind, type) or not issubclass(kind, transformers.PreTrainedModel):
+        return None
+    if getattr(getattr(kind, "config_class", None), "model_type", None) != model_type:
+        return None
+    try:
+        return str(TasksManager.infer_task_from_model(kind))
+    except (ValueError, KeyError):
+        return None
 
 
 def _config(folder: Path) -> Any:

@@ -19,6 +19,7 @@ from compiler.checkpoint.adapter import CONFIG, ORIGIN, TOKENIZER, WEIGHTS, Adap
 from compiler.checkpoint.resolve import Checkpoint
 from compiler.checkpoint.weights import shapes
 from compiler.errors import CheckpointError
+from compiler.reading import read_json
 from compiler.storage import staging
 
 FOLDER = "adapter"  # within a joined checkpoint
@@ -51,7 +52,7 @@ def join(checkpoint: Checkpoint, adapters: Sequence[Adapter], cache: Path) -> Ch
     original = _join(checkpoint, checkpoint.original, adapter, cache) if checkpoint.original else None
     total = hashlib.sha256(f"{checkpoint.source.digest}\0{adapter.source.digest}".encode()).hexdigest()
     source = msgspec.structs.replace(checkpoint.source, digest=total, adapter=adapter.source)
-    config = json.loads((folder / "config.json").read_bytes())
+    config = read_json(folder / "config.json", dict[str, Any], CheckpointError)
     return replace(
         checkpoint, source=source, folder=folder, config=config, compiled_in=adapter.location, original=original
     )
@@ -90,7 +91,7 @@ def _join(checkpoint: Checkpoint, base: Path, adapter: Adapter, cache: Path) -> 
         for name in (CONFIG, WEIGHTS):
             shutil.copyfile(adapter.folder / name, folder / FOLDER / name)
         (folder / FOLDER / ORIGIN).write_text(adapter.location, encoding="utf-8")
-        config = json.loads((checkpoint.folder / "config.json").read_bytes())
+        config = read_json(checkpoint.folder / "config.json", dict[str, Any], CheckpointError)
         (folder / "config.json").write_text(json.dumps({**config, **_labels(adapter, config)}, indent=2))
         seal(folder)
     return out
@@ -106,10 +107,7 @@ def _labels(adapter: Adapter, config: dict[str, Any]) -> dict[str, Any]:
     if rows is None or adapter.task not in {"text-classification", "token-classification"}:
         return {}
     beside = adapter.folder / "config.json"
-    try:
-        named = json.loads(beside.read_bytes()).get("id2label") if beside.is_file() else None
-    except (ValueError, AttributeError):
-        named = None
+    named = read_json(beside, dict[str, Any], CheckpointError).get("id2label") if beside.is_file() else None
     for found in (named, config.get("id2label")):
         if isinstance(found, dict) and len(found) == rows:
             return {"id2label": found, "label2id": {str(label): int(index) for index, label in found.items()}}

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from compiler.cache import answer, intact, key
 from compiler.checkpoint import sentence
 from compiler.checkpoint.accounted import require_taken
-from compiler.checkpoint.declared import configuration, listing, require_plausible
+from compiler.checkpoint.declared import configuration, listing
 from compiler.checkpoint.hub import PICKLES, hub, located
+from compiler.checkpoint.links import require_whole
+from compiler.checkpoint.sane import require_plausible
 from compiler.checkpoint.weights import SAFETENSORS, check_safetensors, require_floats, weight_files
 from compiler.errors import CheckpointError, UsageError, did_you_mean
 from compiler.folders import look
@@ -79,6 +81,7 @@ def resolve(
     """
     wanted = canonical_task(task) if task else None
     path = located(model)
+    require_whole(path)
     if path.is_file():
         if path.suffix != ".gguf":
             raise CheckpointError(
@@ -114,7 +117,7 @@ def resolve(
     def ask() -> str:
         _require_known(config, model)
         require_taken(config, model)
-        return wanted or _infer_task(folder, config)
+        return wanted or _infer_task(folder, config, model)
 
     found = answer(cache / "checkpoint" / f"{made_by}.txt", ask)
     if found not in TASKS:
@@ -231,23 +234,10 @@ def _from_pickle(folder: Path, model: str, source: Source, allow_pickle: bool, c
     return convert(folder, model, out)
 
 
-def _infer_task(folder: Path, config: dict[str, Any]) -> str:
+def _infer_task(folder: Path, config: dict[str, Any], model: str) -> str:
     """The task of the class that the checkpoint was saved from; the name may be one that is not in `TASKS`."""
     if declared := sentence.task_of(folder):
         return declared
-    names = config.get("architectures") or []
-    if not names:
-        return "feature-extraction"
-    from compiler.checkpoint.heads import task_of
+    from compiler.checkpoint.heads import trained_for
 
-    if found := task_of(folder, names[0]):
-        return found
-    import transformers
-    from optimum.exporters.tasks import TasksManager
-
-    if (known := getattr(transformers, names[0], None)) is None:
-        return "feature-extraction"
-    try:
-        return str(TasksManager.infer_task_from_model(known))
-    except (ValueError, KeyError):
-        return "feature-extraction"
+    return trained_for(folder, config, model)

@@ -87,7 +87,8 @@ def test_what_is_no_configuration(folder: Path, cache: Path, content: str) -> No
 
 @pytest.mark.parametrize(
     "change", [{"num_hidden_layers": 10**6}, {"hidden_size": 10**9}, {"intermediate_size": 10**9},
-               {"vocab_size": 10**12}, {"num_hidden_layers": 1e300}, {"text_config": {"num_layers": 10**6}}]
+               {"vocab_size": 10**12}, {"text_config": {"num_layers": 10**6}}, {"num_labels": 10**12},
+               {"max_position_embeddings": 10**12}, {"num_attention_heads": 10**9}]
 )  # fmt: skip
 def test_sizes_that_the_weights_do_not_have_are_refused_at_once(
     folder: Path, cache: Path, change: dict[str, Any]

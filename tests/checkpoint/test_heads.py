@@ -53,6 +53,44 @@ def test_the_class_tells_the_task(config: Any, architecture: str, task: str | No
     assert task_of(tmp_path, architecture) == task
 
 
+UNTOLD: dict[str, Any] = {
+    "dunder": ["__init__"],
+    "function": ["pipeline"],
+    "module": ["models"],
+    "configuration": ["BertConfig"],
+    "empty": [""],
+    "none": [],
+    "null": None,
+    "unknown": ["BertForSentiment"],
+    "of another type": ["GPT2LMHeadModel"],
+    "of a relative": ["RobertaForMaskedLM"],
+    "two tasks": ["BertForMaskedLM", "BertForSequenceClassification"],
+}
+
+
+@pytest.mark.parametrize("names", UNTOLD.values(), ids=UNTOLD)
+def test_a_class_that_tells_no_task_is_refused_unless_the_task_is_given(names: Any, tmp_path: Path) -> None:
+    folder = understanding.checkpoint(tmp_path / "model", "BertForMaskedLM")
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "architectures": names}))
+    with pytest.raises(CheckpointError, match="what the model was trained for") as caught:
+        resolve(str(folder), cache=tmp_path / "cache")
+    assert caught.value.found == f'"architectures": {names or []}'
+    assert "fill-mask" in caught.value.action
+    found = resolve(str(folder), task="fill-mask", cache=tmp_path / "cache")
+    assert found.task == "fill-mask"
+    load_model(found.folder, found.task)
+    with pytest.raises(UsageError, match="no head"):
+        load_model(found.folder, "text2text-generation")
+
+
+def test_a_class_that_is_named_twice_tells_its_task(tmp_path: Path) -> None:
+    folder = understanding.checkpoint(tmp_path / "model", "BertForMaskedLM")
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "architectures": ["BertForMaskedLM"] * 2}))
+    assert resolve(str(folder), cache=tmp_path / "cache").task == "fill-mask"
+
+
 def test_replaced_tokens_are_told_by_discriminators_only(tmp_path: Path) -> None:
     for name, config in (("electra", transformers.ElectraConfig(**BERT)), ("bert", transformers.BertConfig(**BERT))):
         config.save_pretrained(tmp_path / name)

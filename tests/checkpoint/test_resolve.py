@@ -55,6 +55,36 @@ def test_synonyms_of_tasks_are_understood(folder: Path, cache: Path) -> None:
         resolve(str(folder), task="text-generatoin", cache=cache)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "1_Pooling/config.json"])
+def test_links_that_lead_nowhere_are_named(folder: Path, cache: Path, name: str) -> None:
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    for target, reason in (("../blobs/0a1b", "nothing is there"), (path.name, "links in a circle")):
+        path.symlink_to(target)
+        with pytest.raises(CheckpointError, match="a link that leads nowhere") as caught:
+            resolve(str(folder), cache=cache)
+        assert caught.value.subject.startswith(str(path))
+        assert caught.value.found == f"it links to {target}: {reason}"
+        path.unlink()
+
+
+def test_a_link_in_place_of_a_model_or_an_adapter(tmp_path: Path, cache: Path) -> None:
+    link = tmp_path / "model"
+    link.symlink_to("moved-away")
+    for look in (lambda: resolve(str(link), cache=cache), lambda: adapter.find([str(link)])):
+        with pytest.raises(CheckpointError, match="a link that leads nowhere"):
+            look()
+
+
+def test_links_to_what_is_there_are_followed(folder: Path, cache: Path, tmp_path: Path) -> None:
+    for path in list(folder.iterdir()):
+        path.rename(tmp_path / path.name)
+        path.symlink_to(tmp_path / path.name)
+    (folder / ".gitattributes").symlink_to("nowhere")
+    assert resolve(str(folder), cache=cache).task == "feature-extraction"
+
+
 def test_no_weights(folder: Path, cache: Path) -> None:
     (folder / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match="no weights") as caught:

@@ -17,9 +17,10 @@ from hypothesis.strategies import SearchStrategy
 
 from compiler.checkpoint import resolve, sentence
 from compiler.checkpoint.adapter import find
-from compiler.checkpoint.declared import configuration, require_plausible
+from compiler.checkpoint.declared import configuration
 from compiler.checkpoint.load import load_tokenizer
 from compiler.checkpoint.pickled import convert
+from compiler.checkpoint.sane import require_plausible
 from compiler.checkpoint.weights import check_safetensors, require_floats, weight_files
 from compiler.errors import CheckpointError
 from tests import models as tiny
