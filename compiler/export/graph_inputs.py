@@ -40,13 +40,16 @@ class Encoder(torch.nn.Module):
         super().__init__()
         self.model, self.names, self.outputs = model, names, outputs
         allow_batches(model)
-        self.float_mask = PERMUTED in inspect.signature(model.forward).parameters  # these subtract it from 1.0
+        accepted = inspect.signature(model.forward).parameters
+        self.float_mask = PERMUTED in accepted  # these subtract it from 1.0
+        # Nobody reads the cache that a decoder's body fills here, but one with a window cuts it at a length of its own.
+        self.options = {"use_cache": False} if "use_cache" in accepted else {}
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         named = dict(zip(self.names, tensors, strict=True))
         if self.float_mask:
             named["attention_mask"] = named["attention_mask"].to(torch.float32)
-        answer = self.model(**named)
+        answer = self.model(**named, **self.options)
         return tuple(answer[name] for name in self.outputs)
 
 

@@ -69,7 +69,8 @@ def lower(folder: Path, row: Family) -> tuple[Any, Graph, Graph]:
     """The model in PyTorch's plainest attention, the portable graph and the lowered one; no pass may be refused."""
     traced = random_model(row)
     inputs = signature(traced, row.task)
-    graph, _ = trace(traced, inputs, CONTEXT)
+    graph, context = trace(traced, inputs, CONTEXT)
+    assert context == CONTEXT
     portable.tidy(graph, inputs)
     (folder / "portable").mkdir()
     portable.save(graph, folder / "portable")
