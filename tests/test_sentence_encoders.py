@@ -178,6 +178,34 @@ def test_small_letters_and_length(bases: Bases, tmp_path: Path) -> None:
     agrees(base, now, tmp_path / "out")
 
 
+PROMPTS: list[dict[str, Any]] = [
+    {"prompts": {"query": "find: ", "document": "text: ", "passage": "p: "}, "default_prompt_name": "passage"},
+    {"prompts": {"passage": "p: ", "corpus": "c: "}, "default_prompt_name": "corpus"},
+    {},
+]
+
+
+@pytest.mark.parametrize("include", [True, False])
+@pytest.mark.parametrize("settings", PROMPTS, ids=["all", "others", "none"])
+def test_queries_and_documents(settings: dict[str, Any], include: bool, bases: Bases, tmp_path: Path) -> None:
+    for kind, modes in (("bert", ("mean", "cls", "lasttoken")), ("llama", ("weightedmean", "max"))):
+        checkpoint, base = bases[kind]
+        modules = [Pooling(HIDDEN, modes, include_prompt=include), Normalize()]
+        folder = saved(checkpoint, tmp_path / kind, *modules, **settings)
+        theirs = SentenceTransformer(str(folder), device="cpu")
+        with compiler.load(compiled(base, folder, tmp_path / f"{kind}-out")) as model:
+            assert least_cosine(model.embed_query(TEXTS), theirs.encode_query(TEXTS)) >= LEAST
+            assert least_cosine(model.embed_document(TEXTS), theirs.encode_document(TEXTS)) >= LEAST
+            assert least_cosine(model.embed(TEXTS), theirs.encode(TEXTS)) >= LEAST
+            for name in ("query", "document", *settings.get("prompts", {})):
+                assert (
+                    least_cosine(model.embed(TEXTS, prompt_name=name), theirs.encode(TEXTS, prompt_name=name)) >= LEAST
+                )
+            assert least_cosine(model.embed(TEXTS, prompt="Of it: "), theirs.encode(TEXTS, prompt="Of it: ")) >= LEAST
+            if "query" in settings.get("prompts", {}):
+                assert least_cosine(model.embed_query(TEXTS), model.embed_document(TEXTS)) < LEAST
+
+
 def test_some_of_the_numbers(bases: Bases, tmp_path: Path) -> None:
     checkpoint, base = bases["bert"]
     folder = saved(checkpoint, tmp_path / "model", Pooling(HIDDEN, "mean"), Normalize(), truncate_dim=5)

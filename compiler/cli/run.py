@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from compiler.cli.understanding import Shown
     from compiler.runtime import Model
 
-ASKING = frozenset({"question", "pair", "query", "aggregation"})  # options that mean nothing to other tasks
+ASKING = frozenset(
+    {"question", "pair", "query", "aggregation", "prompt_name"}
+)  # options that mean nothing to other tasks
 
 
 class _Command(click.Command):
@@ -35,7 +37,8 @@ class _Command(click.Command):
 @click.command(cls=_Command, short_help="Text through a bundle: generate, classify, answer, compare.")
 @click.argument("bundle", type=options.FOLDER)
 @click.argument("text", nargs=-1)
-@click.option("--prompt", help="The text to go on from.  [default: TEXT, or standard input]")
+@click.option("--prompt", help="The text to go on from, or to put in front of each TEXT to embed.")
+@click.option("--prompt-name", metavar="NAME", help="One of the checkpoint's prompts, to put in front of each TEXT.")
 @click.option("--chat", is_flag=True, help="Put the prompt into the model's chat template.")
 @click.option("--max-new-tokens", type=click.IntRange(min=1), help="Stop after this many tokens.")
 @click.option("--temperature", type=click.FloatRange(min=0), help="0 takes the most likely token every time.")
@@ -51,7 +54,7 @@ class _Command(click.Command):
 @click.option("--stop", multiple=True, help="Stop before this text. Repeatable.")
 @click.option("--question", help="What to answer from the text.")
 @click.option("--pair", help="The second text of a pair, to classify with each TEXT.")
-@click.option("--query", help="Rank each TEXT for this, with a model that judges pairs.")
+@click.option("--query", help="Rank each TEXT for this, by a model that judges pairs, or by similarity.")
 @click.option(
     "--aggregation",
     type=click.Choice(["none", "simple", "first", "average", "max"]),
@@ -78,7 +81,8 @@ def run(
     """Do with BUNDLE what it was built for: go on with a text, streamed to stdout, or say something about texts.
 
     TEXT is one or more texts, by default the lines of standard input. An encoder of token vectors ranks texts by
-    similarity to the first; for multiple choice, the first is the prompt and the others are the choices.
+    similarity to the first, or to --query, with the prompts that the checkpoint has for queries and documents. For
+    multiple choice, the first is the prompt and the others are the choices.
 
     \b
     Examples:
@@ -86,6 +90,7 @@ def run(
       echo "Why is the sky blue?" | compile run artifacts/llm --chat --temperature 0.7 --seed 1
       compile run artifacts/encoder "a cat" "a kitten" "a car"
       compile run artifacts/encoder --json < sentences.txt
+      compile run artifacts/encoder --query "who tells stories?" "an old sailor" "a cat"
       compile run artifacts/bert "The capital of France is [MASK]."
       compile run artifacts/sentiment "What a day!" --top-k 2
       compile run artifacts/reranker --query "a cat" "a kitten" "a car"
@@ -102,6 +107,8 @@ def run(
     if way:
         asked = {name for name, value in (("prompt", prompt), ("chat", chat or None)) if value is not None}
         _refuse(task, (asked | set(given)) - set(way.options))
+        if prompt is not None:
+            given["prompt"] = prompt
         texts = list(text) or _stdin().splitlines()
         with _load(bundle, no_verify, digest, threads) as model:
             _show(way.run(model, texts, **given), as_json)

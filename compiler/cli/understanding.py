@@ -22,8 +22,25 @@ class Shown(NamedTuple):
     title: str = ""
 
 
-def compare(model: Model, texts: list[str], *, adapter: str | None = None) -> Shown:
-    vectors = model.embed(texts, normalize=True, adapter=adapter)
+def compare(
+    model: Model,
+    texts: list[str],
+    *,
+    query: str | None = None,
+    adapter: str | None = None,
+    **prompts: str | None,
+) -> Shown:
+    if query is not None:
+        if prompts:
+            raise UsageError("--query brings prompts of its own", action="leave out --prompt and --prompt-name")
+        asked = model.embed_query(query, normalize=True, adapter=adapter)
+        vectors = model.embed_document(texts, normalize=True, adapter=adapter)
+        scores = (vectors @ asked).tolist()
+        ranked = sorted(zip(scores, texts, strict=True), reverse=True)
+        rows = [(f"{score:.3f}", text) for score, text in ranked]
+        value = {"query": query, "texts": texts, "query_vector": asked.tolist(), "vectors": vectors.tolist()}
+        return Shown(value, ("similarity", "text"), rows, f"For: {query}")
+    vectors = model.embed(texts, normalize=True, adapter=adapter, **prompts)
     scores = (vectors @ vectors[0]).tolist()
     ranked = sorted(zip(scores[1:], texts[1:], strict=True), reverse=True)
     rows = [(f"{score:.3f}", text) for score, text in ranked]
@@ -110,7 +127,7 @@ class Way(NamedTuple):
 
 
 WAYS: dict[str, Way] = {
-    "feature-extraction": Way(compare, ("adapter",)),
+    "feature-extraction": Way(compare, ("query", "prompt", "prompt_name", "adapter")),
     "fill-mask": Way(fill_mask, ("top_k",)),
     "text-classification": Way(classify, ("pair", "query", "top_k")),
     "token-classification": Way(classify_tokens, ("aggregation",)),

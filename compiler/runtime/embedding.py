@@ -15,6 +15,7 @@ from compiler.runtime.inputs import as_text, as_texts
 from compiler.runtime.text import Text
 
 OUTPUT = "last_hidden_state"
+ASYMMETRIC = {"query": "", "document": ""}  # prompts that every model of sentence-transformers has, if nothing else
 
 
 class Embedder:
@@ -46,19 +47,20 @@ class Embedder:
     def _prompt(self, name: str | None, prompt: str | None) -> str:
         """What stands in front of every text."""
         pooling: Pooling = self._vectors.pooling
+        prompts = ASYMMETRIC | pooling.prompts
         if prompt is not None:
             if name is not None:
                 raise InputError("prompt and prompt_name exclude each other", action="give one of them")
             return as_text(prompt, "prompt")
         if name is None:
-            return pooling.prompts.get(pooling.default_prompt or "", "")
-        if as_text(name, "prompt_name") not in pooling.prompts:
+            return prompts.get(pooling.default_prompt or "", "")
+        if as_text(name, "prompt_name") not in prompts:
             raise UsageError(
                 f"this bundle has no prompt {name!r}",
-                expected=", ".join(pooling.prompts) or "none: its checkpoint has no prompts",
-                action=did_you_mean(str(name), pooling.prompts),
+                expected=", ".join(pooling.prompts or prompts),
+                action=did_you_mean(str(name), prompts),
             )
-        return pooling.prompts[name]
+        return prompts[name]
 
     def _prompt_tokens(self, prompt: str) -> int:
         """How many tokens of a text are its prompt's: those of the prompt alone, but for a special one at its end."""

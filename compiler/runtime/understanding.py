@@ -54,8 +54,9 @@ class Understanding:
         Args:
             texts: a text, or any number of them; zero give (0, width).
             normalize: scale vectors to length 1. None does what the checkpoint declares; False leaves that out.
-            prompt_name: one of the checkpoint's prompts (`manifest.pooling.prompts`), to stand in front of every text.
-                None is the one that the checkpoint calls its default, if it does.
+            prompt_name: one of the checkpoint's prompts (`manifest.pooling.prompts`), to stand in front of every text;
+                "query" and "document" are empty where it has none of this name. None is the one that the checkpoint
+                calls its default, if it does.
             prompt: any other text to stand there; "" is none.
             adapter: the name of one of the bundle's adapters.
 
@@ -63,6 +64,24 @@ class Understanding:
             UsageError: the checkpoint has no prompt of this name.
         """
         return self._part(Embedder)(self._with(adapter), texts, normalize, prompt_name, prompt)
+
+    def embed_query(
+        self, texts: str | Sequence[str], *, normalize: bool | None = None, adapter: str | None = None
+    ) -> np.ndarray:
+        """`embed` for texts that look for others, with the checkpoint's prompt "query", or else none.
+
+        A default prompt does not count; `encode_query` of sentence-transformers does the same.
+        """
+        return self.embed(texts, normalize=normalize, prompt_name="query", adapter=adapter)
+
+    def embed_document(
+        self, texts: str | Sequence[str], *, normalize: bool | None = None, adapter: str | None = None
+    ) -> np.ndarray:
+        """`embed` for texts that are found, with the checkpoint's prompt "document", or else none.
+
+        As `encode_document` of sentence-transformers, which never gets to prompts of other names ("passage").
+        """
+        return self.embed(texts, normalize=normalize, prompt_name="document", adapter=adapter)
 
     def fill_mask(
         self, text: str | Sequence[str], top_k: int = 5, *, targets: str | Sequence[str] | None = None

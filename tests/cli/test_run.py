@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import compiler
+from compiler.records import Normalize, Pooling
 from tests import models
 from tests.understanding import TEXT, Case
 
@@ -93,6 +94,35 @@ def test_vectors_as_json_from_lines_of_standard_input(invoke, encoder: Path) -> 
     found = invoke("run", encoder, "--json", stdin="ban\nbel\n").json
     assert found["texts"] == ["ban", "bel"]
     np.testing.assert_allclose(np.linalg.norm(found["vectors"], axis=1), 1, atol=1e-5)
+
+
+def test_prompts_stand_in_front_of_texts(invoke, tmp_path: Path) -> None:
+    pooling = Pooling(modules=(Normalize(),), prompts={"query": "ban ", "other": "mir "}, default_prompt="other")
+    folder = models.encoder_bundle(tmp_path / "bundle", pooling=pooling)
+    with compiler.load(folder) as model:
+        raw = {front: model.embed(["del", "gos"], prompt=front).tolist() for front in ("", "ban ", "mir ", "nos ")}
+        asked = model.embed("fir", prompt="ban ").tolist()
+
+    def ran(*words: str, name: str = "vectors") -> Any:
+        return np.array(invoke("run", folder, *words, "del", "gos", "--json").json[name])
+
+    for words, front in (
+        ((), "mir "),
+        (("--prompt", "nos "), "nos "),
+        (("--prompt", ""), ""),
+        (("--prompt-name", "document"), ""),
+        (("--prompt-name", "query"), "ban "),
+        (("--query", "fir"), ""),
+    ):
+        np.testing.assert_allclose(ran(*words), raw[front], atol=1e-6)
+        assert front == "mir " or not np.allclose(raw[front], raw["mir "], atol=1e-3)
+    np.testing.assert_allclose(ran("--query", "fir", name="query_vector"), asked, atol=1e-6)
+    shown = invoke("run", folder, "--query", "fir", "del", "gos").stdout.splitlines()
+    score, word = max(zip((np.array(raw[""]) @ asked).tolist(), ["del", "gos"], strict=True))
+    assert "For: fir" in shown[0]
+    assert next(line for line in shown if f"{score:.3f}" in line).split(maxsplit=1)[1].strip() == word
+    assert invoke("run", folder, "--query", "fir", "--prompt", "a", "del").code == 2
+    assert invoke("run", folder, "--prompt-name", "nobody", "del").code == 2
 
 
 def test_no_text_at_all(invoke, encoder: Path) -> None:
