@@ -31,14 +31,6 @@ _INDEX = frozenset({INDEX})
 _tell: ContextVar[Callable[[str], None]] = ContextVar("tell", default=lambda _: None)
 
 
-def cache_folder() -> Path:
-    """`$TRANSFORMER_COMPILER_CACHE`, or `transformer-compiler` in the user's cache folder."""
-    if chosen := os.environ.get("TRANSFORMER_COMPILER_CACHE"):
-        return Path(chosen).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "transformer-compiler"
-
-
 def key(*parts: Any, code: tuple[str, ...], packages: tuple[str, ...] = ()) -> str:
     """A name for what is made from `parts` by the modules `code` (paths within the package) with `packages`."""
     total = hashlib.sha256(msgspec.json.encode(parts, order="deterministic"))

@@ -19,14 +19,14 @@ import msgspec
 
 from compiler import bundle, sealing, stages
 from compiler import profile as profiles
-from compiler.cache import INDEX, cache_folder
+from compiler.cache import INDEX
 from compiler.context import checked_context
 from compiler.errors import UsageError, did_you_mean
 from compiler.profile import Budget
 from compiler.records import Certificate, Checked, Manifest, Measured
 from compiler.records.divergence import Diverged
 from compiler.stages import EXPORTED, OPTIMIZED, Event, Progress, silent
-from compiler.storage import staging
+from compiler.storage import cache_folder, require_cache, staging
 from compiler.traffic import read as recorded
 from compiler.validation.ready import ready
 
@@ -281,6 +281,7 @@ def checkpoint_of(
     """What a bundle was built from. Arguments and errors as in `check`."""
     from compiler.checkpoint.origins import reopen
 
+    require_cache()
     progress(Event("checkpoint", reference or manifest.source.name))
     return reopen(manifest, reference, adapters, cache_folder())
 

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from compiler import bundle, profile, records
-from compiler.cache import INDEX, Entry, cache_folder, folder_key, key, stage, telling
+from compiler.cache import INDEX, Entry, folder_key, key, stage, telling
 from compiler.errors import UsageError, did_you_mean
 from compiler.folders import not_portable
 from compiler.machine import kind as processor
 from compiler.profile import Budget, Profile
 from compiler.records import Built, Checked, Exported, Manifest, Measured, Optimized
+from compiler.storage import cache_folder, require_cache
 from compiler.traffic import Traffic, fit_model
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def run_checkpoint(
     from compiler.checkpoint.join import attach
     from compiler.checkpoint.origins import remember
 
+    require_cache()
     progress(Event("checkpoint", model))
     found = adapter.find(adapters)
     wanted = task or adapter.task_of(found)

@@ -76,14 +76,6 @@ def test_a_touched_folder_has_another_key(tmp_path: Path) -> None:
     assert cache.folder_key(tmp_path) != before
 
 
-def test_where_the_cache_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.delenv("TRANSFORMER_COMPILER_CACHE", raising=False)
-    assert cache.cache_folder() == tmp_path / "transformer-compiler"
-    monkeypatch.setenv("TRANSFORMER_COMPILER_CACHE", str(tmp_path / "mine"))
-    assert cache.cache_folder() == tmp_path / "mine"
-
-
 def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1

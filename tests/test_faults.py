@@ -208,6 +208,7 @@ def test_a_full_disk_in_the_middle_of_a_build(compile_: Compile, tiny_decoder: P
     )  # fmt: skip
     assert result.returncode == 12, result.stderr
     assert "cannot write" in result.stderr
+    assert "set TRANSFORMER_COMPILER_CACHE to another folder" in result.stderr
     assert not (tmp_path / "out").exists()
     assert leftovers(tmp_path) == []
     again = compile_("build", tiny_decoder, "--out", tmp_path / "out", *FLOAT, env=environment(tmp_path / "cache"))
@@ -225,7 +226,10 @@ def test_a_cache_that_cannot_be_made(variable: str, compile_: Compile, tiny_enco
         "build", tiny_encoder, "--out", tmp_path / "out", *FLOAT, env=env | {variable: str(tmp_path / "file" / "below")}
     )
     assert result.returncode == 12, result.stderr
-    assert "cannot write" in result.stderr
+    assert "the cache cannot be used" in result.stderr
+    assert f"Not a directory: {tmp_path / 'file'}" in result.stderr
+    assert "set TRANSFORMER_COMPILER_CACHE to another folder" in result.stderr
+    assert "free some space" not in result.stderr
 
 
 @pytest.mark.parametrize("inherited", ["", "trap '' INT TERM; "])

@@ -86,7 +86,7 @@ def compare(
         emit({"baseline": path}) if as_json else click.echo(path)
         return
     if out:
-        require_ending(out, [".json"])
+        require_ending(out, [".json", ""])
         prepare(out, [Path(side) for side in sides])
     allowed = limits.load(gates) if gates else limits.Gates()
     with working(verbose) as progress:

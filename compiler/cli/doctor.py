@@ -134,14 +134,18 @@ def _version(package: str) -> str | None:
 
 
 def _cache() -> dict[str, Any]:
-    from compiler.cache import cache_folder
+    """Where it is and what it holds; `problem` says why it cannot be used, and `action` what to do."""
+    from compiler.storage import advice, cache_folder, told, trouble
+    from compiler.storage.places import existing
 
     folder = cache_folder()
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    problem = trouble(folder)
     return {
         "folder": folder,
         "size_bytes": sum(_size(path) for path in folder.rglob("*")) if folder.is_dir() else 0,
-        "free_bytes": shutil.disk_usage(existing).free,
+        "free_bytes": shutil.disk_usage(existing(folder)).free,
+        "problem": told(problem, folder) if problem else "",
+        "action": advice(problem.errno, folder) if problem else "",
     }
 
 
@@ -172,6 +176,8 @@ def _show(findings: dict[str, Any]) -> None:
         ("free disk", size(cache["free_bytes"])),
     ]
     table(("", ""), facts)
+    if cache["problem"]:
+        click.echo(f"The cache cannot be used, and no build can end: {cache['problem']}. Do: {cache['action']}.")
     table(("NVIDIA", ""), _nvidia_rows(findings))
     needs = [
         (name, each["to_build"] or "ready", each["to_run"] or "ready") for name, each in findings["profiles"].items()

@@ -145,7 +145,7 @@ def _evaluate(
     from compiler.storage import write_result
 
     if out is not None:
-        require_ending(out, [".json"])
+        require_ending(out, [".json", ""])
         prepare(out, [bundle, data])
     with working(verbose) as progress:
         progress(Event("data", str(data)))
@@ -227,7 +227,7 @@ def _page(
 
     if prompts is None or out is None:
         raise UsageError("--human needs prompts and a page to write", expected="--prompts FILE -o PAGE.html")
-    require_ending(out, [".html", ".htm"])
+    require_ending(out, [".html", ".htm", ""])
     prepare(out, [*bundles, prompts])
     with working(verbose) as progress:
         count = human.write_page(
@@ -252,7 +252,7 @@ def _count(files: Sequence[Path], out: Path | None, as_json: bool) -> None:
     from compiler.storage import write_result
 
     if out is not None:
-        require_ending(out, [".json"])
+        require_ending(out, [".json", ""])
         prepare(out, files)
     counted = ratings.count([ratings.read(path) for path in files])
     if out is not None:

@@ -11,6 +11,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import NamedTuple, NoReturn
 
@@ -57,13 +58,7 @@ def describe(error: BaseException) -> Failure:
         kind = "UsageError" if isinstance(error, click.UsageError) else type(error).__name__
         return Failure(kind, error.exit_code, error.format_message(), "", "", _help(error))
     if not isinstance(error, StorageError) and (disk := _disk_error(error)):
-        return _parts(
-            StorageError(
-                f"{getattr(disk, 'filename', None) or 'the output'}: could not be written",
-                found=getattr(disk, "strerror", None) or str(disk),
-                action="free some space or choose another place with --out; `compile doctor` shows the cache",
-            )
-        )
+        return _parts(_unwritten(disk))
     if isinstance(error, CompilerError):
         return _parts(error)
     action = "rerun with --verbose for the traceback"
@@ -99,6 +94,18 @@ def _parts(error: CompilerError) -> Failure:
 def _help(error: click.ClickException) -> str:
     context = error.ctx if isinstance(error, click.UsageError) else None
     return f"see `{context.command_path} --help`" if context else ""
+
+
+def _unwritten(disk: BaseException) -> StorageError:
+    from compiler.storage import advice
+
+    number = disk.errno if isinstance(disk, OSError) else errno.ENOSPC
+    file = getattr(disk, "filename", None)
+    return StorageError(
+        f"{file or 'the output'}: could not be written",
+        found=getattr(disk, "strerror", None) or str(disk),
+        action=f"{advice(number, Path(file or '.'))}; `compile doctor` shows the cache",
+    )
 
 
 def _disk_error(error: BaseException) -> BaseException | None:

@@ -10,7 +10,7 @@ from compiler.errors import StorageError, UsageError
 
 
 def require_ending(out: Path, known: Iterable[str], action: str = "name the file so") -> str:
-    """The ending of a file, in lower case, from which a reader will take its format.
+    """The ending of a file, in lower case, from which a reader will take its format; "" where there is none.
 
     Raises:
         UsageError: it is not one of the known ones.
@@ -19,7 +19,7 @@ def require_ending(out: Path, known: Iterable[str], action: str = "name the file
         raise UsageError(
             f"{out}: no format that is written here has this ending",
             found=out.suffix or "no ending",
-            expected=", ".join(known),
+            expected=", ".join(filter(None, known)),
             action=action,
         )
     return ending
@@ -33,6 +33,7 @@ def prepare(out: Path, inputs: Iterable[Path] = ()) -> None:
         StorageError: it cannot be written.
     """
     from compiler.bundle import MANIFEST
+    from compiler.storage import advice, told
 
     place = out.resolve()
     if (place.parent / MANIFEST).exists() or any(path.resolve() == place for path in inputs):
@@ -46,7 +47,9 @@ def prepare(out: Path, inputs: Iterable[Path] = ()) -> None:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"{out}: cannot be written", found=error.strerror or str(error)) from error
+        raise StorageError(
+            f"{out}: cannot be written", found=told(error, place), action=advice(error.errno, place)
+        ) from error
     beside = [] if out.exists() and not out.is_file() else [place.parent]  # a pipe or a device is written directly
     if not all(os.access(each, os.W_OK) for each in (*([out] if out.exists() else []), *beside)):
         raise StorageError(

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from compiler.errors import IntegrityError, StorageError
 from compiler.optimize.passes.graph import MODULE
+from compiler.storage import advice, told
 
 
 def load(path: Path) -> ir.Model:
@@ -38,7 +39,7 @@ def save(model: ir.Model, path: Path) -> None:
         ir.save(model, path, external_data=f"{path.name}.data", size_threshold_bytes=1024)
     except OSError as error:
         raise StorageError(
-            f"{path}: cannot be written", found=error.strerror or str(error), action="free some space on that disk"
+            f"{path}: cannot be written", found=told(error, path), action=advice(error.errno, path)
         ) from error
 
 

@@ -3,5 +3,19 @@
 from compiler.storage.files import digest, write_result, write_whole
 from compiler.storage.folders import discard, recover, staging
 from compiler.storage.locks import locked
+from compiler.storage.places import advice, cache_folder, require_cache, told, trouble
 
-__all__ = ["digest", "discard", "locked", "recover", "staging", "write_result", "write_whole"]
+__all__ = [
+    "advice",
+    "cache_folder",
+    "digest",
+    "discard",
+    "locked",
+    "recover",
+    "require_cache",
+    "staging",
+    "told",
+    "trouble",
+    "write_result",
+    "write_whole",
+]

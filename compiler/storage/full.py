@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from compiler.errors import StorageError
+from compiler.storage.places import FULL, advice, existing
 
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+__all__ = ["ANY", "FULL", "storage_errors"]
+
 ANY = frozenset(errno.errorcode)
 
 _SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # numpy's tofile: an OSError without a number
@@ -21,7 +23,7 @@ _MIB = 1 << 20
 
 @contextmanager
 def storage_errors(target: Path, reasons: frozenset[int]) -> Iterator[None]:
-    """Name the folder and the free space when what went wrong underneath was the disk."""
+    """Name the folder, the reason and what to do when what went wrong underneath was the disk."""
     try:
         yield
     except StorageError:
@@ -29,27 +31,29 @@ def storage_errors(target: Path, reasons: frozenset[int]) -> Iterator[None]:
     except Exception as error:
         if not (reason := _disk_reason(error, reasons)):
             raise
-        free = shutil.disk_usage(_existing(target)).free
+        number, words = reason
+        place = existing(target)
+        if number in FULL:
+            free = shutil.disk_usage(place).free
+            words += f"; {free} bytes ({free // _MIB} MiB) free in {place}"
+        else:
+            words += f": {place}"
         raise StorageError(
             f"cannot write {target}",
-            found=f"{reason}; {free} bytes ({free // _MIB} MiB) free in {_existing(target)}",
-            action="free some space or choose another folder; nothing was left behind",
+            found=words,
+            action=f"{advice(number, target)}; nothing was left behind",
         ) from error
 
 
-def _disk_reason(error: BaseException | None, reasons: frozenset[int]) -> str:
+def _disk_reason(error: BaseException | None, reasons: frozenset[int]) -> tuple[int, str] | None:
     """The disk's complaint within an error or its causes; libraries often turn it into a message of their own."""
     full = os.strerror(errno.ENOSPC)
     while error is not None:
         if isinstance(error, OSError) and error.errno in reasons:
-            return str(error.strerror)
+            return error.errno, str(error.strerror)
         if full in str(error):
-            return full
+            return errno.ENOSPC, full
         if isinstance(error, OSError) and _SHORT_WRITE.fullmatch(str(error)):
-            return f"a write fell short: {error}"
+            return errno.ENOSPC, f"a write fell short: {error}"
         error = error.__cause__ or error.__context__
-    return ""
-
-
-def _existing(path: Path) -> Path:
-    return path if path.exists() else _existing(path.parent)
+    return None

@@ -32,6 +32,20 @@ def test_doctor_as_json(invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "CPUExecutionProvider" in found["nvidia"]["providers"]
 
 
+def test_doctor_warns_of_a_cache_that_cannot_be_used(invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "The cache cannot be used" not in invoke("doctor").stdout
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TRANSFORMER_COMPILER_CACHE", str(tmp_path / "file"))
+    found = invoke("doctor", "--json").json["cache"]
+    assert found["problem"] == f"Not a directory: {tmp_path / 'file'}"
+    assert found["action"] == (
+        "move the file that stands where a folder has to be, or set TRANSFORMER_COMPILER_CACHE to another folder"
+    )
+    answer = invoke("doctor")
+    assert answer.code == 0  # bundles run without a cache
+    assert f"The cache cannot be used, and no build can end: {found['problem']}." in answer.stdout
+
+
 def test_doctor_for_a_person(invoke) -> None:
     answer = invoke("doctor")
     assert answer.code == 0

@@ -64,6 +64,9 @@ def test_a_full_disk_is_found_among_the_causes() -> None:
         described = failure.describe(error)
         assert (described.kind, described.exit_code) == ("StorageError", 12)
     assert failure.describe(full).subject.startswith("/x/y")
+    assert failure.describe(full).action.startswith("free some space, or choose another folder")
+    read_only = failure.describe(OSError(errno.EROFS, "Read-only file system", "/x/y"))
+    assert read_only.action.startswith("mount that file system for writing, or choose another folder")
     assert failure.describe(OSError(errno.ENOENT, "gone")).exit_code == 1
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from compiler.cache import cache_folder
 from compiler.engines import onnxruntime_cuda
 from compiler.engines.onnxruntime_cpu.provider import Provider
 from compiler.engines.onnxruntime_tensorrt.installed import PROVIDER
 from compiler.engines.tensorrt.shapes import InputShapes
 from compiler.records import EngineOptions, PlanOptions, Tensor
+from compiler.storage import cache_folder
 
 
 def provider(

@@ -17,7 +17,7 @@ import msgspec
 from compiler.errors import EngineError, IntegrityError, StorageError
 from compiler.inventory import is_within
 from compiler.records import Plan
-from compiler.storage import digest
+from compiler.storage import advice, digest, told
 
 FOLDER = "plans"
 
@@ -87,8 +87,8 @@ def write(content: memoryview, path: Path) -> str:
     except OSError as error:
         raise StorageError(
             f"{path}: cannot be written",
-            found=error.strerror or str(error),
-            action="free some space on that disk; nothing was left behind",
+            found=told(error, path),
+            action=f"{advice(error.errno, path)}; nothing was left behind",
         ) from error
     return hashlib.sha256(content).hexdigest()
 

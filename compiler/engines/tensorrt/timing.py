@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from compiler.cache import cache_folder
 from compiler.engines.tensorrt import objects
 from compiler.engines.tensorrt.flavors import Flavor
 from compiler.engines.tensorrt.plans import write
 from compiler.records import Gpu
+from compiler.storage import cache_folder
 
 
 def place(flavor: Flavor, gpu: Gpu) -> Path:
