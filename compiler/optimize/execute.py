@@ -11,6 +11,7 @@ import onnxruntime as ort
 
 from compiler.engines.onnxruntime_cpu.bfloat16 import in_float32
 from compiler.errors import EngineError
+from compiler.machine import detect, saturates
 
 if TYPE_CHECKING:
     from compiler.optimize.passes.base import Feeds
@@ -26,6 +27,8 @@ class Executor:
 
     def run(self, model: ir.Model, feeds: Sequence[Feeds]) -> list[Feeds]:
         """The outputs for every feed, with the graph exactly as it stands (no optimizer in between).
+
+        8-bit products are exact, as on the machines that a pass makes them for, wherever this runs.
 
         Raises:
             EngineError: ONNX Runtime refuses the graph or fails on a feed.
@@ -43,8 +46,11 @@ class Executor:
             raise EngineError("onnxruntime cannot run the graph", found=str(error)) from error
 
     def _session(self, model: ir.Model) -> ort.InferenceSession:
-        from compiler.optimize.widen import widened  # it imports the passes, some of which import this module
+        # These import the passes, some of which import this module.
+        from compiler.optimize.unsigned import unsigned
+        from compiler.optimize.widen import widened
 
+        here = detect()
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 4
@@ -52,7 +58,10 @@ class Executor:
         options.execution_order = ort.ExecutionOrder.PRIORITY_BASED  # the graph's own, so that little is kept waiting
         options.add_session_config_entry("session.disable_prepacking", "1")
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        skeleton, weights = _detach(widened(model))
+        skeleton = widened(model).clone()
+        if saturates(here.architecture, here.features):
+            unsigned(skeleton)
+        weights = _detach(skeleton)
         values = {name: self._value(tensor) for name, tensor in weights.items()}
         used = {id(tensor) for tensor in weights.values()}
         self._shared = {key: kept for key, kept in self._shared.items() if key in used}
@@ -75,9 +84,8 @@ def _ort_value(tensor: ir.TensorProtocol) -> ort.OrtValue:
     return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array.view(f"u{array.itemsize}"), int(tensor.dtype))
 
 
-def _detach(model: ir.Model) -> tuple[ir.Model, dict[str, ir.TensorProtocol]]:
-    """A copy of the graph whose large weights are only placeholders, and those weights by name."""
-    skeleton = model.clone()
+def _detach(skeleton: ir.Model) -> dict[str, ir.TensorProtocol]:
+    """The large weights of a graph by name; it is left with placeholders for them."""
     weights: dict[str, ir.TensorProtocol] = {}
     for name, value in skeleton.graph.initializers.items():
         tensor = value.const_value
@@ -88,4 +96,4 @@ def _detach(model: ir.Model) -> tuple[ir.Model, dict[str, ir.TensorProtocol]]:
         weights[name] = tensor
         shape = ir.Shape(tensor.shape.numpy())
         value.const_value = ir.ExternalTensor("weights", 0, tensor.nbytes, tensor.dtype, shape=shape, name=name)
-    return skeleton, weights
+    return weights
