@@ -22,7 +22,9 @@ import compiler
 from compiler import bundle, pipeline
 from compiler.checkpoint import sentence
 from compiler.checkpoint.sentence.encoder import FLAGS
+from compiler.checkpoint.sentence.read import Reader
 from compiler.checkpoint.sentence.reference import Pooler
+from compiler.runtime.tokenized import Tokenized
 from tests.sentence import HIDDEN, QUERY, TEXTS, bert, llama
 
 LEAST = 0.99999  # cosine
@@ -176,6 +178,41 @@ def test_small_letters_and_length(bases: Bases, tmp_path: Path) -> None:
         checkpoint, tmp_path / "now", Pooling(HIDDEN, "mean"), text={"do_lower_case": True, "max_seq_length": 9}
     )
     agrees(base, now, tmp_path / "out")
+
+
+FLAT = """{% for m in messages %}<s>{{ m.role }}: {{ m.content }}</s>{% endfor %}{% if task == 'query' %}?{% endif -%}
+{% if add_generation_prompt %}<s>{{ mood | default('calm') }}:{% endif %}"""
+PARTS = """{% for m in messages %}{{ m.role }}{% for part in m.content %}{% if part.type == 'text' %} {{ part.text }}
+{% endif %}{% endfor %}{% endfor %}{{ bos_token }}"""
+CHATS: dict[str, tuple[str, dict[str, Any]]] = {
+    "flat": (FLAT, {}),
+    "the answer's turn": (FLAT, {"chat_template": {"add_generation_prompt": True, "mood": "wild"}}),
+    "cut ends": (FLAT, {"chat_template": {"restore_suffix": False}}),
+    "structured": (PARTS, {}),
+}
+
+
+@pytest.mark.parametrize("name", CHATS)
+def test_texts_in_a_chat_template(name: str, bases: Bases, tmp_path: Path) -> None:
+    template, settings = CHATS[name]
+    checkpoint, base = bases["llama"]
+    chat = shutil.copytree(checkpoint, tmp_path / "chat")
+    (chat / "chat_template.jinja").write_text(template)
+    text = {"max_seq_length": 40, "do_lower_case": name == "flat", "processing_kwargs": settings or None}
+    prompts = {"prompts": {"query": "Look for: ", "other": "Of it: "}, "default_prompt_name": "other"}
+    modules = [Pooling(HIDDEN, ("mean", "lasttoken"), include_prompt=False), Normalize()]
+    folder = saved(chat, tmp_path / "model", *modules, text=text, **prompts)
+    theirs = SentenceTransformer(str(folder), device="cpu")
+    with compiler.load(compiled(base, folder, tmp_path / "out")) as model:
+        assert least_cosine(model.embed(TEXTS), theirs.encode(TEXTS)) >= LEAST
+        assert least_cosine(model.embed(TEXTS, prompt=""), theirs.encode(TEXTS, prompt="")) >= LEAST
+        assert least_cosine(model.embed_query(TEXTS), theirs.encode_query(TEXTS)) >= LEAST
+        assert least_cosine(model.embed_document(TEXTS), theirs.encode_document(TEXTS)) >= LEAST
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        reader, ours = Reader(folder, tokenizer), Tokenized(model._files, model.manifest).rows(TEXTS)
+        expected = [theirs.preprocess([text])["input_ids"][0].tolist() for text in TEXTS]
+        assert [reader.ids(text, reader.length) for text in TEXTS] == [ids for ids, _ in ours] == expected
+        assert reader.length == 40 == max(map(len, expected)) > min(map(len, expected))
 
 
 PROMPTS: list[dict[str, Any]] = [

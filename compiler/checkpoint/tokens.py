@@ -10,7 +10,7 @@ from compiler.checkpoint import sentence
 from compiler.checkpoint.load import load_tokenizer
 from compiler.checkpoint.quiet import quiet
 from compiler.checkpoint.resolve import Checkpoint
-from compiler.checkpoint.sentence.settings import max_length, transformer_settings
+from compiler.checkpoint.sentence.read import Reader
 from compiler.records import Manifest
 from compiler.tasks import TASKS
 
@@ -37,10 +37,8 @@ class Tokens:
         self._folder, self._task = folder, (task := manifest.task)
         self._types = any(tensor.name == "token_type_ids" for tensor in manifest.inputs)
         self._tokenizer = load_tokenizer(folder)
-        length, self._lower = self._tokenizer.model_max_length, False
-        if sentence.task_of(folder) == task:
-            settings = transformer_settings(folder)
-            length, self._lower = max_length(settings) or length, bool(settings.do_lower_case)
+        self._reader = Reader(folder, self._tokenizer) if sentence.task_of(folder) == task else None
+        length = self._reader.length if self._reader else self._tokenizer.model_max_length
         # The windows of a question's context are cut by what answers it.
         cuts = TASKS[task].kind == "encoder" and task != "question-answering"
         self.limit = min(manifest.context_length, int(length)) if cuts else 0
@@ -52,28 +50,11 @@ class Tokens:
     def _row(self, *text: str) -> tuple[list[int], list[int]]:
         cut: dict[str, Any] = {"truncation": True, "max_length": self.limit} if self.limit else {}
         with quiet():
-            encoded = self._tokenizer(*map(self._written, text), **cut)
+            if self._reader and self._reader.templated:
+                return (ids := self._reader.ids(text[0], self.limit)), [0] * len(ids) if self._types else []
+            encoded = self._tokenizer(*map(self._reader.small, text) if self._reader else text, **cut)
         ids = list(encoded["input_ids"])
         return ids, list(encoded.get("token_type_ids", [0] * len(ids))) if self._types else []
-
-    def _written(self, text: str) -> str:
-        """The text in small letters where the checkpoint reads no others; its special tokens stay as they are."""
-        if not self._lower:
-            return text
-        from tokenizers.normalizers import Lowercase
-
-        parts = self._tokenizer.backend_tokenizer
-        known = sorted((each.content for each in parts.get_added_tokens_decoder().values()), key=len, reverse=True)
-        small, start = Lowercase(), 0
-        written: list[str] = []
-        plain = 0
-        while start < len(text):
-            token = next((each for each in known if text.startswith(each, start)), "")
-            if token:
-                written += [small.normalize_str(text[plain:start]), token]
-                plain = start + len(token)
-            start += len(token) or 1
-        return "".join([*written, small.normalize_str(text[plain:])])
 
     def chat(self, messages: Sequence[Mapping[str, str]]) -> list[int] | None:
         """A conversation's ids by the chat template; None where there is none, or it refuses the conversation."""

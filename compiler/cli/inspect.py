@@ -95,6 +95,8 @@ def _vectors(pooling: Pooling) -> list[tuple[str, str]]:
         activation = module.activation if isinstance(module, Dense) else ""
         steps.append(f"{type(module).__name__} {width} {activation}".rstrip())
     facts = [("vectors", ", ".join(steps))]
+    if pooling.messages:
+        facts.append(("texts", f"chat messages, {pooling.messages.layout}"))
     for name, prompt in pooling.prompts.items():
         facts.append((f"prompt {name}", repr(prompt) + (" by default" if name == pooling.default_prompt else "")))
     return facts

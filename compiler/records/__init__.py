@@ -36,7 +36,17 @@ from compiler.records.model import (
     Source,
     Tensor,
 )
-from compiler.records.pooling import Activation, Dense, LayerNorm, Module, Normalize, Pooling, PoolingMode, Truncate
+from compiler.records.pooling import (
+    Activation,
+    Dense,
+    LayerNorm,
+    Messages,
+    Module,
+    Normalize,
+    Pooling,
+    PoolingMode,
+    Truncate,
+)
 from compiler.records.proof import (
     Checked,
     Finding,
@@ -74,6 +84,7 @@ __all__ = [
     "Machine",
     "Manifest",
     "Measured",
+    "Messages",
     "Metric",
     "Module",
     "NoiseSource",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -67,6 +67,19 @@ class Truncate(Record, frozen=True, tag_field="module", tag="Truncate"):
 Module = Dense | LayerNorm | Normalize | Truncate
 
 
+class Messages(Record, frozen=True):
+    """Texts are read as chat messages of a user, in the checkpoint's chat template; a prompt is the system's message.
+
+    `layout` is that of a message's content: "flat" is the text, "structured" a list of one part of type "text".
+    `variables` are what the template is shown beside the messages. Where `restores`, what the template puts behind
+    every text stands at the end of one that was cut too.
+    """
+
+    layout: Literal["flat", "structured"]
+    variables: dict[str, Any] = msgspec.field(default_factory=dict)
+    restores: bool = True
+
+
 class Pooling(Record, frozen=True):
     """How a checkpoint turns token vectors (batch, sequence, hidden) into one vector a text.
 
@@ -75,7 +88,8 @@ class Pooling(Record, frozen=True):
     Tokens of a prompt do not count where `include_prompt` is false.
 
     `max_length` is the number of tokens after which the checkpoint cuts a text (None: the context length). `prompts`
-    are put in front of texts; the one called `default_prompt` where a call names none.
+    are put in front of texts; the one called `default_prompt` where a call names none. `messages`: how texts are put
+    into a chat template, where they are.
     """
 
     modes: tuple[PoolingMode, ...] = ("mean",)
@@ -84,6 +98,7 @@ class Pooling(Record, frozen=True):
     max_length: int | None = None
     prompts: dict[str, str] = msgspec.field(default_factory=dict)
     default_prompt: str | None = None
+    messages: Messages | None = None
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:

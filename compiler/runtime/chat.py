@@ -65,12 +65,14 @@ class ChatTemplate:
         if not told:
             raise InputError("the conversation is empty", expected="at least one message")
         tools, documents = _objects("tools", shown.tools), _objects("documents", shown.documents)
+        return self.render(told, {"tools": tools, "documents": documents, "add_generation_prompt": True}, name)
+
+    def render(self, messages: Sequence[Message], variables: Mapping[str, Any], name: str = DEFAULT) -> str:
+        """What a template makes of plain data. Raises InputError: there is none of this name, or it fails."""
         try:
             if name not in self._compiled:
                 self._compiled[name] = _environment().bounded(self._sources[name])
-            return self._compiled[name](
-                messages=told, tools=tools, documents=documents, add_generation_prompt=True, **self._tokens
-            )
+            return self._compiled[name](messages=messages, **{**self._tokens, **variables})
         except Exception as error:  # a template is a program: it can fail in any way
             raise InputError("the model's chat template refuses these messages", found=str(error)) from error
 

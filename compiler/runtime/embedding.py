@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from compiler.engines import Session
 from compiler.errors import InputError, UsageError, did_you_mean
 from compiler.pooling import Vectors
 from compiler.records import Manifest, Pooling
-from compiler.runtime.encoding import Encoder
+from compiler.runtime.encoding import Encoder, Tokens
+from compiler.runtime.framing import Framer
 from compiler.runtime.inputs import as_text, as_texts
 from compiler.runtime.text import Text
 
@@ -30,15 +32,28 @@ class Embedder:
             )
         self._vectors = Vectors(manifest.pooling, text.folder, hidden)
         self._encoder = Encoder(manifest, text, manifest.task)
+        messages = self._vectors.pooling.messages
+        self._framer = Framer(messages, text) if messages else None
 
     def __call__(
-        self, session: Session, texts: Any, normalize: bool | None, prompt_name: str | None, prompt: str | None
+        self,
+        session: Session,
+        texts: Any,
+        normalize: bool | None,
+        prompt_name: str | None,
+        prompt: str | None,
+        *,
+        task: str | None = None,
     ) -> np.ndarray:
-        """See `Model.embed`."""
+        """See `Model.embed`; `task` is "query" or "document", for chat templates that tell them apart."""
         asked, single = as_texts(texts, "embed()")
         front = self._prompt(prompt_name, prompt)
-        encodings = self._encoder.encode([front + text for text in asked] if front else asked)
-        tokens = self._prompt_tokens(front) if front else 0
+        tokens = 0
+        if self._framer:
+            encodings: Sequence[Tokens] = self._framer(asked, front, task)
+        else:
+            encodings = self._encoder.encode([front + text for text in asked] if front else asked)
+            tokens = self._prompt_tokens(front) if front else 0
         found = np.zeros((len(encodings), self._vectors.width), np.float32)  # a text without tokens stays zeros
         for rows, mask, outputs in self._encoder.run(session, encodings):
             found[rows] = self._vectors(outputs[OUTPUT], mask, prompt=tokens, normalize=normalize)

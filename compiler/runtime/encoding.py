@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from tokenizers import Encoding
@@ -17,6 +17,16 @@ from compiler.runtime.text import Text
 BATCH_TOKENS = 512  # a batch's rows times its longest row; larger batches fall out of the CPU's caches
 
 Pair = tuple[str, str]
+
+
+class Tokens(Protocol):
+    """What the model is told of a text: `tokenizers.Encoding`, or what stands for one."""
+
+    @property
+    def ids(self) -> list[int]: ...
+
+    @property
+    def type_ids(self) -> list[int]: ...
 
 
 class Batch(NamedTuple):
@@ -55,7 +65,7 @@ class Encoder:
         """Tokens of each text, cut where the checkpoint cuts; `offsets` also tells where in the text they are."""
         return self.text.encode(texts, offsets=offsets)
 
-    def run(self, session: Session, encodings: Sequence[Encoding]) -> Iterator[Batch]:
+    def run(self, session: Session, encodings: Sequence[Tokens]) -> Iterator[Batch]:
         """All texts that have tokens, in batches, each text once; in what order is open."""
         lengths = [len(encoding.ids) for encoding in encodings]
         filled = [row for row, length in enumerate(lengths) if length]
@@ -66,11 +76,11 @@ class Encoder:
             mask = np.arange(counts.max()) < counts[:, None]
             yield Batch(rows, mask, session.run(self._feeds(batch, mask)))
 
-    def types(self, encodings: Sequence[Encoding]) -> list[list[int]]:
+    def types(self, encodings: Sequence[Tokens]) -> list[list[int]]:
         """Which text of a pair each token belongs to, as far as the model is told."""
         return [encoding.type_ids if self._types else [0] * len(encoding.ids) for encoding in encodings]
 
-    def _feeds(self, encodings: Sequence[Encoding], mask: np.ndarray) -> Feeds:
+    def _feeds(self, encodings: Sequence[Tokens], mask: np.ndarray) -> Feeds:
         feeds: Feeds = {}
         for name, dtype, rank in self._inputs:
             match name:

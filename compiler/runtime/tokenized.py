@@ -9,6 +9,7 @@ from compiler.bundle import Files
 from compiler.errors import InputError
 from compiler.records import Manifest
 from compiler.runtime.encoding import Encoder
+from compiler.runtime.framing import Framer
 from compiler.runtime.scores import labels
 from compiler.runtime.starts import rendered
 from compiler.runtime.text import Text
@@ -31,6 +32,12 @@ class Tokenized:
 
     def rows(self, texts: Sequence[str | tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
         """Ids, and the token types that the model is told, of each text or pair."""
+        pooling = self._manifest.pooling
+        if pooling and pooling.messages:
+            alone = [text for text in texts if isinstance(text, str)]
+            return [
+                (row.ids, row.type_ids if self._types else []) for row in Framer(pooling.messages, self._text)(alone)
+            ]
         encodings = self._text.encode(texts, cut=self._cut)
         if not self._types:
             return [(encoding.ids, []) for encoding in encodings]

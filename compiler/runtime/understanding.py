@@ -72,7 +72,7 @@ class Understanding:
 
         A default prompt does not count; `encode_query` of sentence-transformers does the same.
         """
-        return self.embed(texts, normalize=normalize, prompt_name="query", adapter=adapter)
+        return self._part(Embedder)(self._with(adapter), texts, normalize, "query", None, task="query")
 
     def embed_document(
         self, texts: str | Sequence[str], *, normalize: bool | None = None, adapter: str | None = None
@@ -81,7 +81,7 @@ class Understanding:
 
         As `encode_document` of sentence-transformers, which never gets to prompts of other names ("passage").
         """
-        return self.embed(texts, normalize=normalize, prompt_name="document", adapter=adapter)
+        return self._part(Embedder)(self._with(adapter), texts, normalize, "document", None, task="document")
 
     def fill_mask(
         self, text: str | Sequence[str], top_k: int = 5, *, targets: str | Sequence[str] | None = None

@@ -14,6 +14,12 @@ from tests.checkpoint.modules import MEAN, PLAIN, chain, put
 from tests.sentence import bert
 
 
+CHAT = {
+    "modality_config": {**PLAIN, "message": {**PLAIN["text"], "format": "flat"}},
+    "module_output_name": "token_embeddings",
+}
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return bert(tmp_path_factory.mktemp("base") / "model")
@@ -41,6 +47,11 @@ def test_the_length_counts_whatever_its_file_is_called(tmp_path: Path, name: str
         ({"transformer_task": "fill-mask"}, "fill-mask"),
         ({"transformer_task": "sequence-classification"}, "sequence-classification"),
         ({"modality_config": {**PLAIN, "message": {"method": "forward"}}}, "message"),
+        ({**CHAT, "modality_config": {**PLAIN, "message": {**PLAIN["text"], "format": "auto"}}}, "auto"),
+        (CHAT, "no chat template"),
+        ({**CHAT, "processing_kwargs": {"chat_template": {"tools": []}}}, "tools"),
+        ({**CHAT, "processing_kwargs": {"chat_template": {"add_generation_prompt": 1}}}, "add_generation_prompt"),
+        ({**CHAT, "processing_kwargs": {"text": {"padding": "max_length"}}}, "max_length"),
         ({"modality_config": {"text": {**PLAIN["text"], "method_output_name": "pooler_output"}}}, "pooler_output"),
         ({"modality_config": PLAIN, "module_output_name": "sentence_embedding"}, "sentence_embedding"),
         ({"modality_config": {"image": PLAIN["text"]}}, "image"),

@@ -10,7 +10,14 @@ import msgspec
 
 from compiler import pooling as vectors
 from compiler.checkpoint.sentence.listing import LIST, Listed, modules, read_module
-from compiler.checkpoint.sentence.settings import ABOUT, TRANSFORMER, max_length, model_settings, require_plain
+from compiler.checkpoint.sentence.settings import (
+    ABOUT,
+    TRANSFORMER,
+    max_length,
+    messages,
+    model_settings,
+    require_plain,
+)
 from compiler.checkpoint.weights import check_safetensors, shapes
 from compiler.errors import CheckpointError, IntegrityError
 from compiler.records import Activation, Dense, LayerNorm, Module, Normalize, Pooling, PoolingMode, Truncate
@@ -109,6 +116,7 @@ def pooling(folder: Path) -> Pooling:
         max_length=max_length(text),
         prompts=prompts,
         default_prompt=default,
+        messages=messages(folder),
     )
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from compiler.errors import CheckpointError
 from compiler.reading import read_json
+from compiler.records import Messages
 
 ABOUT = "config_sentence_transformers.json"
 
@@ -30,6 +31,15 @@ HARMLESS = {
     "tokenizer": {"trust_remote_code", "use_fast", "padding_side", "model_max_length"},  # the last one is used
     "config": {"trust_remote_code", "use_cache", "torch_dtype", "dtype"},
 }
+
+
+# Arguments of transformers' apply_chat_template that are no variables of the template, and the template's own.
+RESERVED = frozenset({
+    "messages", "conversation", "tools", "documents", "chat_template", "continue_final_message", "tokenize",
+    "sanitize_control_tokens", "padding", "truncation", "max_length", "return_tensors", "return_dict",
+    "return_assistant_tokens_mask", "tokenizer_kwargs", "processor_kwargs", "common_kwargs", "pad_to_multiple_of",
+    "truncation_side", "padding_side", "task",
+})  # fmt: skip
 
 
 class ModelSettings(msgspec.Struct, forbid_unknown_fields=True):
@@ -100,11 +110,13 @@ def require_plain(folder: Path, task: str, outputs: tuple[str, str]) -> Transfor
     modalities = found.modality_config
     if modalities is not None:
         plain = {"method": "forward", "method_output_name": outputs[0]}
-        if "message" in modalities:  # texts would become messages in the chat template
+        if "message" in modalities and task != "feature-extraction":  # texts would become messages in the chat template
             raise refuse('modality "message"', modalities["message"], "texts as they are")
         if modalities.get("text") != plain or found.module_output_name != outputs[1]:
             raise refuse("modality_config", (modalities, found.module_output_name), f"{plain} as {outputs[1]}")
-    for key in ("processing_kwargs", "query_length", "document_length", "query_expansion", "tokenizer_name_or_path"):
+    if found.processing_kwargs and not (modalities and "message" in modalities):
+        raise refuse("processing_kwargs", found.processing_kwargs)
+    for key in ("query_length", "document_length", "query_expansion", "tokenizer_name_or_path"):
         if value := getattr(found, key):
             raise refuse(key, value)
     for harmless, keys in zip(
@@ -119,6 +131,35 @@ def require_plain(folder: Path, task: str, outputs: tuple[str, str]) -> Transfor
     if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
         raise refuse("max_seq_length", length, "a number of tokens")
     return found
+
+
+def messages(folder: Path) -> Messages | None:
+    """How texts become chat messages, where they do: wherever the checkpoint lists such a modality.
+
+    Raises:
+        CheckpointError: it asks for more than a template can be shown, or there is no template.
+    """
+    path, found = _path(folder), transformer_settings(folder)
+    entry = (found.modality_config or {}).get("message")
+    if entry is None:
+        return None
+    given = dict(found.processing_kwargs or {})
+    variables = dict(given.pop("chat_template", {}))
+    restores = variables.pop("restore_suffix", True)
+    layout = entry.get("format")
+    plain = entry == {"method": "forward", "method_output_name": "last_hidden_state", "format": layout}
+    switches = {"restore_suffix": restores, "add_generation_prompt": variables.get("add_generation_prompt", False)}
+    if not plain or layout not in ("flat", "structured"):
+        raise CheckpointError(f'{path}: modality "message" is not supported', found=repr(entry)[:80])
+    if given or any(not isinstance(value, bool) for value in switches.values()):
+        raise CheckpointError(f"{path}: processing_kwargs is not supported", found=repr(given or switches)[:80])
+    if reserved := variables.keys() & RESERVED:
+        raise CheckpointError(f"{path}: processing_kwargs is not supported", found=", ".join(sorted(reserved)))
+    tokenizer = folder / "tokenizer_config.json"
+    declared = read_json(tokenizer, dict[str, Any], CheckpointError) if tokenizer.exists() else {}
+    if not (folder / "chat_template.jinja").exists() and not declared.get("chat_template"):
+        raise CheckpointError(f"{folder}: texts are chat messages, but there is no chat template")
+    return Messages(layout=layout, variables=variables, restores=restores)
 
 
 def max_length(settings: TransformerSettings) -> int | None:
