@@ -13,7 +13,6 @@ from compiler.records import Pooling
 from tests.checkpoint.modules import MEAN, PLAIN, chain, put
 from tests.sentence import bert
 
-
 CHAT = {
     "modality_config": {**PLAIN, "message": {**PLAIN["text"], "format": "flat"}},
     "module_output_name": "token_embeddings",
