@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.cache import answer, intact, key
 from compiler.checkpoint import sentence
-from compiler.checkpoint.accounted import require_taken
+from compiler.checkpoint.accounted import unread
 from compiler.checkpoint.declared import configuration, listing
 from compiler.checkpoint.hub import PICKLES, hub, located
 from compiler.checkpoint.links import require_whole
@@ -116,7 +116,7 @@ def resolve(
 
     def ask() -> str:
         _require_known(config, model)
-        require_taken(config, model)
+        unread(config, model)
         return wanted or _infer_task(folder, config, model)
 
     found = answer(cache / "checkpoint" / f"{made_by}.txt", ask)

@@ -90,9 +90,9 @@ def _wanted(name: str, value: Any) -> str:
         return ""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if name in LAYERS | SIZES | HEADS | POSITIONS:
-        # Some families state one width for each layer.
-        counts = value if isinstance(value, list) and name not in LAYERS else [value]
-        if not all(isinstance(each, int) and not isinstance(each, bool) and each >= 1 for each in counts):
+        # Some families state a number for each layer, or for each kind of layers.
+        inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+        if not all(isinstance(each, int) and not isinstance(each, bool) and each >= 1 for each in inside):
             return "a whole number, 1 or more"
     elif name.endswith(("_eps", "_epsilon")) and not (number and value >= 0):
         return "a number, 0 or more"
