@@ -18,8 +18,11 @@ from jinja2.utils import Namespace
 
 from compiler.errors import InputError
 from compiler.runtime.bounded import BoundedEnvironment, narrow
+from compiler.runtime.functions import is_function, schema_of
+from compiler.runtime.lacking import lacking
 
 Message = Mapping[str, Any]
+Tool = Mapping[str, Any] | Callable[..., Any]
 
 DEFAULT, WITH_TOOLS = "default", "tool_use"  # names that transformers gives a meaning to
 DEEPEST = 100  # levels of nesting in what a template is shown
@@ -31,12 +34,12 @@ class Shown(NamedTuple):
 
     Attributes:
         template: its name; None is "tool_use" where there are tools and such a template, otherwise "default".
-        tools: JSON schemas of functions that the model may call.
+        tools: functions that the model may call, as JSON schemas or as Python functions that are described.
         documents: texts to answer from, such as {"title": ..., "text": ...}.
     """
 
     template: str | None = None
-    tools: Sequence[Mapping[str, Any]] | None = None
+    tools: Sequence[Tool] | None = None
     documents: Sequence[Mapping[str, Any]] | None = None
 
 
@@ -69,12 +72,13 @@ class ChatTemplate:
 
     def render(self, messages: Sequence[Message], variables: Mapping[str, Any], name: str = DEFAULT) -> str:
         """What a template makes of plain data. Raises InputError: there is none of this name, or it fails."""
+        given = {"messages": messages, **self._tokens, **variables}
         try:
             if name not in self._compiled:
                 self._compiled[name] = _environment().bounded(self._sources[name])
-            return self._compiled[name](messages=messages, **{**self._tokens, **variables})
+            return self._compiled[name](**given)
         except Exception as error:  # a template is a program: it can fail in any way
-            raise InputError("the model's chat template refuses these messages", found=str(error)) from error
+            raise _failed(error, lacking(_environment(), self._sources.get(name, ""), error, given)) from error
 
     def _choose(self, shown: Shown) -> str:
         if shown.template is not None:
@@ -88,6 +92,20 @@ class ChatTemplate:
                 action="choose one of these with template=",
             )
         return name
+
+
+def _failed(error: Exception, absent: Sequence[str]) -> InputError:
+    """`absent` are the variables that it seems to have failed for."""
+    subject = "the model's chat template refuses these messages"
+    if not absent:
+        return InputError(subject, found=str(error))
+    givable = " and ".join(f"{name}=[...]" for name in absent if name in Shown._fields)
+    return InputError(
+        subject,
+        found=f"{error}; nothing was given for {' and '.join(absent)}",
+        expected="what the template reads",
+        action=f"give {givable}" if givable else "write the prompt as text: a template can be given nothing else here",
+    )
 
 
 def _told(index: int, message: Any) -> dict[str, Any]:
@@ -109,9 +127,14 @@ def _told(index: int, message: Any) -> dict[str, Any]:
 def _objects(name: str, given: Any) -> list[dict[str, Any]] | None:
     if given is None:
         return None
-    if isinstance(given, str) or not isinstance(given, Sequence) or not all(isinstance(one, Mapping) for one in given):
-        raise InputError(name, found=type(given).__name__, expected="a list of JSON objects")
-    return [_plain(one, name) for one in given]
+    expected = "a list of JSON objects" + (" or Python functions" if name == "tools" else "")
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise InputError(name, found=type(given).__name__, expected=expected)
+    made = [schema_of(one) if name == "tools" and is_function(one) else one for one in given]
+    for index, one in enumerate(made):
+        if not isinstance(one, Mapping):
+            raise InputError(f"{name}: item {index}", found=type(one).__name__, expected=expected)
+    return [_plain(one, name) for one in made]
 
 
 def _plain(value: Any, name: str, levels: int = DEEPEST) -> Any:

@@ -18,7 +18,7 @@ from compiler.errors import InputError, UsageError
 from compiler.records import Certificate, Manifest, Serving
 from compiler.runtime import elsewhere
 from compiler.runtime.adapters import Adapters
-from compiler.runtime.chat import Shown
+from compiler.runtime.chat import Shown, Tool
 from compiler.runtime.conversation import Conversation
 from compiler.runtime.feeds import FeedCheck
 from compiler.runtime.generation import Generated, Generator
@@ -184,7 +184,7 @@ class Model(Understanding, PipelineModel):
         system: str | None = None,
         adapter: str | None = None,
         template: str | None = None,
-        tools: Sequence[Mapping[str, Any]] | None = None,
+        tools: Sequence[Tool] | None = None,
         documents: Sequence[Mapping[str, Any]] | None = None,
     ) -> Conversation:
         """A conversation that keeps its cache from message to message.

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypedDict
 from compiler.errors import InputError, did_you_mean
 from compiler.generation import MOST_BEAMS, MOST_EXPONENT, MOST_PENALTY, Settings, ids
 from compiler.runtime.beams import Beams
-from compiler.runtime.chat import Message, Shown
+from compiler.runtime.chat import Message, Shown, Tool
 from compiler.runtime.foreign import hint
 from compiler.runtime.inputs import shown
 from compiler.runtime.rules import Rules
@@ -48,8 +48,8 @@ class Arguments(TypedDict, total=False):
         cancel: once this event is set, from any thread, the answer ends with the tokens it has.
         adapter: the name of one of the bundle's adapters.
         template: for chat messages, the name of one of several chat templates.
-        tools: for chat messages, JSON schemas of functions that the model may call; chooses "tool_use" where there is
-            a template of that name.
+        tools: for chat messages, functions that the model may call, as JSON schemas or as Python functions with hints
+            and a docstring in Google's style; chooses "tool_use" where there is a template of that name.
         documents: for chat messages, texts to answer from, as the template knows them.
     """
 
@@ -71,7 +71,7 @@ class Arguments(TypedDict, total=False):
     cancel: threading.Event | None
     adapter: str | None
     template: str | None
-    tools: Sequence[Mapping[str, Any]] | None
+    tools: Sequence[Tool] | None
     documents: Sequence[Mapping[str, Any]] | None
 
 

@@ -143,7 +143,9 @@ def test_a_template_sees_plain_data_only(source: str) -> None:
         ([], {}, "conversation is empty"),
         ([{"role": "user", "content": "x", "image": object()}], {}, "chat message 0\n.*object"),
         (MESSAGES, {"tools": "add"}, "tools\n"),
-        (MESSAGES, {"tools": [print]}, "tools\n"),
+        (MESSAGES, {"tools": [{}, print]}, "tools: item 1\n.*builtin_function_or_method\n.*or Python functions"),
+        (MESSAGES, {"tools": [[{}]]}, "tools: item 0\n.*list\n.*a list of JSON objects"),
+        (MESSAGES, {"documents": [lambda: None]}, "documents: item 0\n.*function\n.*JSON objects$"),
         (MESSAGES, {"documents": [{"text": {1, 2}}]}, "documents\n.*set"),
     ],
 )
@@ -163,3 +165,55 @@ def test_what_is_nested_too_deep_is_refused() -> None:
 def test_a_namespace_takes_no_names_of_python() -> None:
     with pytest.raises(InputError, match="underscore"):
         render("{% set n = namespace(__init__=1) %}")
+
+
+@pytest.mark.parametrize(
+    ("source", "absent", "action"),
+    [
+        ("{% for d in documents %}{{ d }}{% endfor %}", "documents", "give documents=[...]"),
+        ("{% if tools %}x{% endif %}\n{% for d in documents %}{% endfor %}", "documents", "give documents=[...]"),
+        ("{{ documents | length }}\n{{ tools | length }}", "documents", "give documents=[...]"),
+        ("{{ tools[0].name ~ documents[0].name }}", "documents and tools", "give documents=[...] and tools=[...]"),
+        ("{% set given = tools %}\n{% for d in given %}{% endfor %}", "tools", "give tools=[...]"),
+        ("{{ persona.name }}{{ raise_exception }}", "persona", "write the prompt as text"),
+    ],
+)
+def test_a_template_that_lacks_a_variable_says_which(source: str, absent: str, action: str) -> None:
+    with pytest.raises(InputError, match="refuses these messages") as caught:
+        render(source)
+    assert f"nothing was given for {absent}" in caught.value.found
+    assert action in caught.value.action
+    if absent in Shown._fields and "tools | " not in source:
+        ChatTemplate(source, {})(MESSAGES, Shown(**{absent: [{"name": "x"}]}))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ raise_exception('Only None may be said') }}{{ tools }}",
+        "{{ messages[0].lacking.attribute }}\n{{ documents }}",
+        "{{ 1 + 'a' }}{{ documents }}",
+        "{% for i in range(10 ** 9) %}{% endfor %}{{ documents }}",
+    ],
+)
+def test_other_failures_have_no_such_advice(source: str) -> None:
+    with pytest.raises(InputError, match="chat template") as caught:
+        render(source)
+    assert caught.value.action == ""
+
+
+def test_a_python_function_is_shown_as_transformers_shows_it() -> None:
+    def add(first: int, second: int = 0) -> int:
+        """Add two numbers.
+
+        Args:
+            first: one
+            second: the other (choices: [1, 2])
+
+        Returns:
+            their sum
+        """
+        return first + second
+
+    source = "{{ tools | tojson }}"
+    assert ChatTemplate(source, {})(MESSAGES, Shown(tools=[add, *TOOLS])) == theirs(source, tools=[add, *TOOLS])
