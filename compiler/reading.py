@@ -108,8 +108,8 @@ def read_bytes(path: Path, raises: type[CompilerError], *, largest: int = LARGES
 
 
 @contextmanager
-def foreign(raises: type[CompilerError], subject: str) -> Iterator[None]:
-    """Turn whatever a library raises into an error about `subject`.
+def foreign(raises: type[CompilerError], subject: str, *, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Turn whatever a library raises, `but` these, into an error about `subject`.
 
     The errors of tokenizers are plain `Exception`s, and where its Rust code gives up, a `PanicException`, which is
     none.
@@ -117,6 +117,8 @@ def foreign(raises: type[CompilerError], subject: str) -> Iterator[None]:
     try:
         yield
     except CompilerError:
+        raise
+    except but:
         raise
     except BaseException as error:
         if isinstance(error, Exception) or type(error).__name__ == "PanicException":

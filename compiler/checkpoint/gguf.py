@@ -12,11 +12,13 @@ import numpy as np
 
 from compiler.cache import intact, seal
 from compiler.checkpoint.adapter import ORIGIN
+from compiler.checkpoint.gguf_header import damaged, require_plausible, require_whole
 from compiler.checkpoint.gguf_keys import require_known
 from compiler.checkpoint.gguf_rope import FREQUENCIES, scaled
 from compiler.checkpoint.gguf_tokenizer import settle
 from compiler.checkpoint.quiet import quiet
 from compiler.errors import CheckpointError
+from compiler.reading import foreign
 from compiler.storage import staging
 
 LONGEST = 64  # entries of a list that are read
@@ -31,9 +33,22 @@ def materialize(path: Path, out: Path) -> Path:
     """
     if intact(out):
         return out
+    subject = f"{path}: this GGUF cannot be converted"
+    with foreign(CheckpointError, subject):
+        model, tokenizer = _converted(path)
+    with quiet(), staging(out, "config.json") as stage:
+        with foreign(CheckpointError, subject, but=(OSError,)):
+            model.save_pretrained(stage, max_shard_size="1TB")
+            tokenizer.save_pretrained(stage)
+        (stage / ORIGIN).write_text(str(path), encoding="utf-8")
+        seal(stage)
+    return out
+
+
+def _converted(path: Path) -> tuple[Any, Any]:
+    """Model and tokenizer that do what the file says."""
     with read_once() as read:
-        reader = _require_whole(path, read)
-        metadata = metadata_of(reader)
+        reader, metadata = vetted(path, read)
         model, tokenizer = _load(path)
     factors = next((np.array(each.data) for each in reader.tensors if each.name == FREQUENCIES), None)
     require_known(path, metadata, model.config)
@@ -46,12 +61,34 @@ def materialize(path: Path, out: Path) -> Path:
     _require_tensors(path, reader, model)
     settle(path, metadata, tokenizer)
     _end(model, metadata)
-    with quiet(), staging(out, "config.json") as stage:
-        model.save_pretrained(stage, max_shard_size="1TB")
-        tokenizer.save_pretrained(stage)
-        (stage / ORIGIN).write_text(str(path), encoding="utf-8")
-        seal(stage)
-    return out
+    return model, tokenizer
+
+
+def vetted(path: Path, read: Callable[[Path], Any]) -> tuple[Any, dict[str, Any]]:
+    """What the library reads of a file that is whole and asks for nothing absurd, and its keys.
+
+    Raises:
+        CheckpointError: it is cut short or damaged, or its keys and tensors do not belong together.
+    """
+    require_whole(path)
+    try:
+        reader = read(path)
+        metadata = metadata_of(reader)
+        own = {key: field.contents() for key, field in reader.fields.items() if not key.startswith("tokenizer.")}
+        require_plausible(path, own, [each.shape for each in reader.tensors])
+    except CheckpointError:
+        raise
+    except Exception as error:  # the reader indexes into the file and raises whatever a cut or forged one provokes
+        raise damaged(path, f"{path.stat().st_size} bytes; {type(error).__name__}: {error}") from error
+    end = max((int(tensor.data_offset + tensor.n_bytes) for tensor in reader.tensors), default=0)
+    if end > path.stat().st_size:
+        raise CheckpointError(
+            f"{path}: cut short",
+            found=f"{path.stat().st_size} bytes",
+            expected=f"{end} bytes",
+            action="download the file again",
+        )
+    return reader, metadata
 
 
 def metadata_of(reader: Any) -> dict[str, Any]:
@@ -89,26 +126,6 @@ def _end(model: Any, metadata: dict[str, Any]) -> None:
     found = list(dict.fromkeys(each for each in ends if each is not None))
     if len(found) > 1:
         model.generation_config.eos_token_id = found
-
-
-def _require_whole(path: Path, read: Callable[[Path], Any]) -> Any:
-    try:
-        reader = read(path)
-    except Exception as error:  # the reader indexes into the file and raises whatever a cut or forged one provokes
-        raise CheckpointError(
-            f"{path}: damaged or cut short",
-            found=f"{path.stat().st_size} bytes; {type(error).__name__}: {error}",
-            action="download the file again and compare its checksum",
-        ) from error
-    end = max((int(tensor.data_offset + tensor.n_bytes) for tensor in reader.tensors), default=0)
-    if end > path.stat().st_size:
-        raise CheckpointError(
-            f"{path}: cut short",
-            found=f"{path.stat().st_size} bytes",
-            expected=f"{end} bytes",
-            action="download the file again",
-        )
-    return reader
 
 
 def _load(path: Path):  # type: ignore[no-untyped-def]

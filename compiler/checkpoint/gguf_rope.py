@@ -75,7 +75,7 @@ def _llama3(path: Path, factors: np.ndarray, base: float) -> dict[str, Any]:
 def _unsupported(path: Path, kind: str) -> CheckpointError:
     return CheckpointError(
         f"{path}: rope scaling of this kind is not supported in a GGUF",
-        found=kind,
+        found=str(kind)[:80],
         expected="linear or yarn, or divisors of the frequencies as Llama 3.1 has them",
         action="use the original checkpoint folder instead",
     )
