@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compiler.checkpoint.declared import WIDE
+from compiler.checkpoint.sane import WIDE
 from compiler.errors import CheckpointError
 from compiler.reading import MOST
 
