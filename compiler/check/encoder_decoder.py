@@ -19,7 +19,7 @@ from compiler.errors import IntegrityError
 from compiler.profile import Budget
 from compiler.records import Finding, Manifest
 
-LENGTHS = (24, 64, 9, 40, 5, 96)  # tokens of the texts, special tokens included
+LENGTHS = (24, 64, 3, 40, 5, 96)  # tokens of the texts, special tokens included
 MOST = 32  # times as many texts, where a share stays undecided
 NEW_TOKENS = 32
 NAMES = ("input_ids", "attention_mask")

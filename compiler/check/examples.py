@@ -9,7 +9,7 @@ from compiler.check.meanings import TOKENWISE
 from compiler.records import Manifest
 
 BATCH = 8
-LENGTHS = (12, 128, 5, 64, 23, 96, 3, 41)  # tokens of the texts in a batch, special tokens included
+LENGTHS = (12, 128, 4, 64, 23, 96, 3, 2)  # tokens of the texts in a batch, special tokens included
 MASK_EVERY = 7  # tokens; a model that fills in words is shown gaps
 CHOICES = 3
 COMPANY, ROUNDS = 64, 6  # tokens of a text beside others, and batches

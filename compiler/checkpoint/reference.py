@@ -217,9 +217,11 @@ class Reference:
         """Start a generation with transformers' own cache, which needs no `cache` shape."""
         if self._permuted:
             return Recomputing(self._model, batch, capacity)
+        from transformers.modeling_outputs import BaseModelOutput
+
         options = {name: _torch(array) for name, array in (constants or {}).items()}
-        if "encoder_hidden_states" in options:
-            options["encoder_outputs"] = (options.pop("encoder_hidden_states"),)
+        if "encoder_hidden_states" in options:  # some models take no plain tuple of them (T5Gemma)
+            options["encoder_outputs"] = BaseModelOutput(last_hidden_state=options.pop("encoder_hidden_states"))
             options["attention_mask"] = options.pop("encoder_attention_mask")
         elif "logits_to_keep" in self._parameters:
             options["logits_to_keep"] = 1
@@ -276,9 +278,9 @@ class Decoding:
         if self._cache is not None:
             self._cache.reorder_cache(index)
         if "encoder_outputs" in self._options:
-            (states,) = self._options["encoder_outputs"]
-            mask = self._options["attention_mask"]
-            self._options |= {"encoder_outputs": (states[index],), "attention_mask": mask[index]}
+            encoded, mask = self._options["encoder_outputs"], self._options["attention_mask"]
+            chosen = type(encoded)(last_hidden_state=encoded.last_hidden_state[index])
+            self._options |= {"encoder_outputs": chosen, "attention_mask": mask[index]}
 
     def truncate(self, length: int) -> None:
         """See `engines.Decoding.truncate`."""

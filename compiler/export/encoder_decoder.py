@@ -6,6 +6,7 @@ second is a decoder with a cache of its own tokens, which takes them as inputs.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from compiler.export.graph_inputs import BATCH, PAST, SEQUENCE, Dims, Signature,
 from compiler.records import CacheShape
 
 ENCODED = 6
+UNMASKED = "decoder_causal_mask"  # an argument that FSMT leaves out where it keeps keys, for it expects single tokens
 PARTS = ("key", "value")
 
 
@@ -49,6 +51,9 @@ class Decoder(torch.nn.Module):
     def __init__(self, model: Any, hidden: int) -> None:
         super().__init__()
         self.model, self.hidden = model, hidden
+        decoder = model.get_decoder()
+        if UNMASKED in inspect.signature(decoder.forward).parameters:
+            decoder.register_forward_pre_hook(_masked, with_kwargs=True)
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         input_ids, mask, *kept = tensors
@@ -105,6 +110,13 @@ def signatures(model: Any) -> tuple[Signature, Signature]:
     samples += [torch.randn(BATCH, *kept.keys.shape[1:]) for kept in cross for _ in PARTS]
     outputs = ("logits", *(name.replace("past_key_values", "present") for name in past))
     return encoder, Signature(Decoder(model, states.shape[-1]), inputs, outputs, tuple(samples), shape)
+
+
+def _masked(_: Any, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A decoder's arguments with the mask (sequence, past + sequence) by which no token sees a later one."""
+    tokens, past = args[0].shape[1], options["past_key_values"].get_seq_length()
+    rows, columns = torch.arange(tokens)[:, None] + past, torch.arange(past + tokens)[None]
+    return args, {**options, UNMASKED: torch.where(columns <= rows, 0.0, torch.finfo(torch.float32).min)}
 
 
 def _tensors(cache: Any) -> tuple[torch.Tensor, ...]:

@@ -19,6 +19,7 @@ from compiler.export.whole import whole_operators
 
 # What torch says of a dim that the code took to be no larger: "sequence = Dim('sequence', max=704)".
 BOUND = re.compile(r"= Dim\('\w+'.*?max=(\d+)\)")
+LEAST = re.compile(r"= Dim\('\w+', min=(\d+)")  # and no smaller
 SHORTEST = 2  # tokens that a dim has at least, for torch
 
 REPORT = "report it with the model's config.json; the module named above is where it stopped"
@@ -57,21 +58,23 @@ def trace(model: Any, signature: Signature, context_length: int) -> tuple[ir.Mod
     return onnx_program.model, context
 
 
-def _export(signature: Signature, context: int) -> tuple[torch.export.ExportedProgram, int]:
+def _export(signature: Signature, context: int, least: int = SHORTEST) -> tuple[torch.export.ExportedProgram, int]:
     try:
-        return _traced(signature, context), context
+        return _traced(signature, least, context), context
     except torch._dynamo.exc.UserError as error:
         if "Constraints violated" not in str(error):
             raise
         bound = min(map(int, BOUND.findall(str(error))), default=context)
         if bound < context - SHORTEST:
-            return _export(signature, bound)
-        # Code that slices a table of positions bounds past + sequence by the context, so each alone by nearly that.
-        # The bound is the tracer's only; ONNX has none.
-        return _traced(signature, context // 2), context
+            return _export(signature, bound, least)
+        # Code that shifts tokens by one (BART) bounds them from below, where what is left has one element; code that
+        # slices a table of positions bounds past + sequence by the context, so each alone by nearly that. Such bounds
+        # are the tracer's only; ONNX has none.
+        most = context if bound == context else context // 2
+        return _traced(signature, max([least, *map(int, LEAST.findall(str(error)))]), most), context
 
 
-def _traced(signature: Signature, longest: int) -> torch.export.ExportedProgram:
+def _traced(signature: Signature, least: int, longest: int) -> torch.export.ExportedProgram:
     dims = {"batch": torch.export.Dim("batch")}
 
     def axes(shape: tuple[int | str, ...]) -> dict[int, Any]:
@@ -79,7 +82,7 @@ def _traced(signature: Signature, longest: int) -> torch.export.ExportedProgram:
         for axis, dim in enumerate(shape):
             if isinstance(dim, str):
                 if dim not in dims and dim not in DERIVED:
-                    dims[dim] = torch.export.Dim(dim, max=longest)
+                    dims[dim] = torch.export.Dim(dim, min=least, max=longest)
                 found[axis] = dims.get(dim, torch.export.Dim.AUTO)
         return found
 

@@ -58,7 +58,16 @@ def test_padding_among_the_answers_is_read_as_generate_reads_it(tmp_path: Path) 
         step = model(encoder_outputs=states, decoder_input_ids=token, past_key_values=cache, use_cache=True)
         steps.append(step.logits[0].detach().numpy())
         cache = step.past_key_values
-    np.testing.assert_allclose(reference.answers(feeds, answer)[0], np.concatenate(steps), atol=1e-4)
+    expected = np.concatenate(steps)
+    np.testing.assert_allclose(reference.answers(feeds, answer)[0], expected, atol=1e-4)
+    constants = {**reference.encode(feeds), "encoder_attention_mask": feeds["attention_mask"]}
+    decoding = reference.decode(None, 1, answer.size, constants)
+    for at, token in enumerate(answer.T[..., None]):
+        rows = 1 if at < 3 else 2
+        if at == 3:
+            decoding.select(np.array([0, 0]))
+        found = decoding.step(np.repeat(token, rows, axis=0), np.full(rows, at + 1))
+        np.testing.assert_allclose(found, np.repeat(expected[at : at + 1], rows, axis=0), atol=1e-4)
 
 
 @pytest.mark.parametrize(
