@@ -219,6 +219,7 @@ def bisect(
 ) -> Diverged:
     """Find the first layer at which a bundle's answers leave PyTorch's. Arguments as in `check`."""
     from compiler.check import bisect
+    from compiler.check.steps import telling
     from compiler.checkpoint.marks import marks
     from compiler.checkpoint.reference import Reference
     from compiler.corpus import evaluation_text
@@ -227,9 +228,10 @@ def bisect(
     manifest, certificate = _open(bundle)
     limits = _budget(msgspec.convert(certificate.budget, Budget), budget or {})
     checkpoint = checkpoint_of(manifest, reference, progress, adapters)
-    progress(Event("check", "layer by layer"))
+    progress(Event("bisect", "layer by layer"))
     runs = engine(manifest.engine)
-    with closing(open_bundle(bundle, manifest, manifest.options)) as session:
+    opened = open_bundle(bundle, manifest, manifest.options)
+    with closing(opened) as session, telling(stages.report(progress, "bisect")):
         found = bisect(
             session,
             manifest,
@@ -252,6 +254,7 @@ def bench(
 
     manifest, _ = _open(bundle)
     folder = checkpoint_of(manifest, reference, progress, adapters).folder
+    progress(Event("measure", "engine and PyTorch, one process each"))
     return measure(bundle, folder, progress=stages.report(progress, "measure"))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,7 +35,10 @@ CALIBRATION_TEXTS, CALIBRATION_TOKENS = 32, 128
 
 
 class Event(NamedTuple):
-    """Progress of one stage, for a person: `done` of `total` steps (total 0: unknown). A `warning` is kept in sight."""
+    """Progress of one stage, for a person: its first says what it is, others its steps, `done` of `total` (0: unknown).
+
+    A `warning` is kept in sight.
+    """
 
     stage: str
     message: str
@@ -122,7 +126,7 @@ def run_optimize(
     made_for = (target.name, target.requires, chosen, choices, strict, exported.context_length)
     name = key(entry.identity, *made_for, code=code, packages=packages)
     steps = len(choices) * len(_graphs(exported))
-    started = _started(progress, "optimize", f"{chosen} for {target.name}", steps)
+    started = _started(progress, "optimize", f"{chosen} for {target.name}")
 
     def make(out: Path) -> Optimized:
         from compiler.optimize.calibration import text_feeds
@@ -167,7 +171,7 @@ def run_build(
     kind, shapes = optimized.exported.kind, target.recipe(optimized.exported.kind).shapes
     if requests:
         fitted = fit_model(requests, shapes, optimized.exported, optimized.cache)
-        progress(Event("build", fitted.text))
+        progress(Event("build", f"{target.engine}, {fitted.text}"))
         shapes = fitted.shapes
     options = profile.engine_options(target, kind, targets=targets, shapes=shapes)
     chosen = engine(target.engine)
@@ -211,6 +215,7 @@ def run_check(
 
     def make(_: Path) -> Checked:
         from compiler.check import Sides, check
+        from compiler.check.steps import telling as counting
         from compiler.checkpoint.marks import marks
         from compiler.checkpoint.reference import Reference
         from compiler.checkpoint.tokens import Tokens
@@ -223,8 +228,8 @@ def run_check(
 
         files = bundle.Files(folder, manifest)
         choose = Adapters(files, manifest)
-        session = open_bundle(folder, manifest, manifest.options)
-        try:
+        opened = open_bundle(folder, manifest, manifest.options)
+        with closing(opened) as session, counting(report(progress, "check")):
             checked = check(
                 session,
                 manifest,
@@ -239,8 +244,6 @@ def run_check(
                     for each in checkpoint.adapters
                 },
             )
-        finally:
-            session.close()
         return msgspec.structs.replace(checked, serving=answers)
 
     started = _started(progress, "check", f"{answers.engine} against PyTorch float32")
@@ -281,8 +284,8 @@ def _graphs(exported: Exported) -> tuple[str, ...]:
     return (exported.model, *([exported.encoder.model] if exported.encoder else ()))
 
 
-def _started(progress: Progress, name: str, message: str, total: int = 0) -> Callable[[bool], None]:
-    return lambda cached: progress(Event(name, message, 0, total, cached))
+def _started(progress: Progress, name: str, message: str) -> Callable[[bool], None]:
+    return lambda cached: progress(Event(name, message, cached=cached))
 
 
 def _warning(progress: Progress, name: str) -> Callable[[str], None]:

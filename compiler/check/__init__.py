@@ -18,6 +18,7 @@ from compiler.check.encoder_decoder import compare_encoder_decoder
 from compiler.check.feeds import Text
 from compiler.check.limits import Limits
 from compiler.check.references import Compared, OpenReference
+from compiler.check.steps import about, step
 from compiler.check.tokens import Sides, token_findings
 from compiler.checkpoint.marks import Marks
 from compiler.engines import Session
@@ -69,8 +70,12 @@ def check(
 
     found = compared(session, open_reference)
     if tokens is not None:
+        step("tokens, conversations, vocabulary and labels")
         found = found._replace(findings=[*found.findings, *token_findings(tokens, texts, manifest.task)])
-    adapted = {name: tuple(compared(*each).findings) for name, each in (adapters or {}).items()}
+    adapted = {}
+    for name, each in (adapters or {}).items():
+        with about(f'adapter "{name}"'):
+            adapted[name] = tuple(compared(*each).findings)
     reasons = [_reason(finding) for finding in found.findings if not finding.passed]
     reasons += [f"{name}: {_reason(each)}" for name, every in adapted.items() for each in every if not each.passed]
     return Checked(

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from compiler.check import steps
 from compiler.check.compare import max_abs_error
 from compiler.check.examples import Examples
 from compiler.check.feeds import Feeds, Text
@@ -150,7 +151,8 @@ def _compare(
         order = _record(call, open_reference, "float32", inside, folder)
         found: dict[str, Layer] = {}
         for model, feeds in call.graphs:
-            for module, tensors in watch(model, order, feeds):
+            for number, (module, tensors) in enumerate(watch(model, order, feeds)):
+                steps.step(module, number, len(order))
                 expected, exact = (np.load(_file(folder, kind, module)) for kind in ("float32", "exact"))
                 layer = _closest(module, tensors, (expected, exact), call.mask, limits)
                 if layer is not None and (module not in found or _error(layer) < _error(found[module])):

@@ -22,6 +22,7 @@ from compiler.check.limits import Limits, shown
 from compiler.check.longest import Longest, longest_findings, positions
 from compiler.check.noise import exactly, noise
 from compiler.check.references import Compared, OpenReference, ReferenceModel
+from compiler.check.steps import counted, step
 from compiler.engines import Session
 from compiler.profile import Budget
 from compiler.records import Finding, Manifest
@@ -49,7 +50,8 @@ def compare_decoder(
 
     def ask(reference: ReferenceModel) -> list[np.ndarray]:
         # The longest text comes first: some models stay with what the first text that they read made of them.
-        return [_logits(reference, row, keep), _logits(reference, sample), _logits(reference, rare, often)]
+        asked = ((row, keep), (sample, None), (rare, often))
+        return [_logits(reference, *each) for each in counted(asked, "PyTorch's answers, and its own noise")]
 
     exact, source = exactly(open_reference, ask)
     with closing(open_reference("float32")) as reference:
@@ -75,6 +77,7 @@ def _rare_finding(
     session: Session, manifest: Manifest, rare: np.ndarray, expected: np.ndarray, limits: Limits, *, often: np.ndarray
 ) -> Finding:
     """Texts of tokens that running text lacks."""
+    step("tokens that running text lacks")
     if cache_of(manifest).layout == "none":
         ends = [forced(session, manifest, [row], row[None, :1]) for row in rare]
         actual = np.concatenate(ends)
@@ -106,7 +109,7 @@ def _text_findings(
     parts: list[Scores] = []
     error, scale = 0.0, 0.0
     while True:
-        for window in windows[len(parts) : count]:
+        for window in counted(windows[len(parts) : count], "windows of running text"):
             expected = _logits(reference, window[None])
             actual = prefill(session, manifest, window[None])
             require_comparable(actual, expected)
@@ -148,6 +151,7 @@ def _generated_findings(
     same: list[Finding] = []
     while True:
         chosen = windows[len(decoded) * PROMPTS : (len(decoded) + 1) * PROMPTS]
+        step("generated answers", len(decoded) * PROMPTS, len(decoded) * PROMPTS + len(chosen))
         prompts = np.stack([window[:prompt] for window in chosen])
         continued.append(reference.generate(prompts, np.ones_like(prompts), steps))
         whole = np.concatenate([prompts, continued[-1][:, :-1]], axis=1)
@@ -162,6 +166,7 @@ def _generated_findings(
 
 def _batch_findings(session: Session, manifest: Manifest, window: np.ndarray, limits: Limits) -> list[Finding]:
     """Prompts of unequal lengths beside one of rare tokens, against the same prompts alone."""
+    step("prompts beside others")
     longest = min(PROMPT, manifest.context_length // 2)
     prompts = [window[: min(length, longest)] for length in UNEQUAL]
     steps = np.stack([window[len(prompt) : len(prompt) + UNEQUAL_STEPS] for prompt in prompts])

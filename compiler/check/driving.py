@@ -13,6 +13,7 @@ import numpy as np
 from compiler.check.feeds import Feeds, Text
 from compiler.check.generated import cache_of, same_answers
 from compiler.check.limits import Limits
+from compiler.check.steps import step
 from compiler.engines import Decoding, EncoderDecoderSession, Session
 from compiler.records import Finding, Manifest
 
@@ -33,6 +34,7 @@ def driven_findings(session: Session, manifest: Manifest, text: Text, limits: Li
     span = PROMPT + STEPS * (len(ORDERS) + 1)
     if manifest.cache is None or span + CHUNK > manifest.context_length:
         return []
+    step("beams and conversations")
     windows = text.windows(ROWS, span)
     rows = [windows[i % len(windows)] for i in range(ROWS)]
     if manifest.encoder is not None and isinstance(session, EncoderDecoderSession):

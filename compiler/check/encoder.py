@@ -20,6 +20,7 @@ from compiler.check.limits import Limits, shown
 from compiler.check.meanings import Meaning, Pool, answers, judge, judge_same, meaning
 from compiler.check.noise import exactly, noise
 from compiler.check.references import Compared, OpenReference, ReferenceModel
+from compiler.check.steps import counted, step
 from compiler.engines import Session
 from compiler.pooling import Vectors
 from compiler.profile import Budget
@@ -44,11 +45,12 @@ def compare_encoder(
     feeds = [asked.longest(), asked.batch(0), *asked.alone(), *rare]
 
     def ask(reference: ReferenceModel) -> Answers:
-        return list(chain.from_iterable(answers(task, reference.run(feed), feed) for feed in feeds))
+        told = counted(feeds, "PyTorch's own noise")
+        return list(chain.from_iterable(answers(task, reference.run(feed), feed) for feed in told))
 
     exact, source = exactly(open_reference, ask)
     with closing(open_reference("float32")) as reference:
-        outputs = [reference.run(feed) for feed in feeds]
+        outputs = [reference.run(feed) for feed in counted(feeds, "PyTorch's answers")]
         theirs = list(chain.from_iterable(map(functools.partial(answers, task), outputs, feeds)))
         backwards = {name: array[::-1].copy() for name, array in feeds[1].items()}
         reordered = answers(task, reference.run(backwards), backwards)[::-1]
@@ -69,7 +71,7 @@ def compare_encoder(
             return _sides(task, feed, session.run(feed), reference.run(feed) if expected is None else expected)
 
         try:
-            long, first, *rest = map(both, feeds, outputs)
+            long, first, *rest = map(both, counted(feeds, "the engine's answers"), outputs)
             alone, unusual = _joined(rest[: -len(rare)]), _joined(rest[-len(rare) :])
             findings = [
                 *_errors("output", _joined([first, alone]), limits),
@@ -107,7 +109,7 @@ def _judged(
         sides = sides[:2]
     done, wanted = 1, asked.batches
     while True:
-        sides += [both(asked.batch(number)) for number in range(done, wanted)]
+        sides += [both(asked.batch(number)) for number in counted(range(done, wanted), "batches of texts")]
         findings = judged(*_joined(sides))
         if wanted >= asked.most or not any(finding.undecided for finding in findings):
             return findings
@@ -126,6 +128,7 @@ def _padding(same: Callable[..., Finding], limits: Limits, padded: Sides, alone:
 
 def _company(same: Callable[..., Finding], session: Session, task: str, asked: Examples) -> Finding:
     """What texts of rare tokens in the same batch, as long as they, change in the engine's answers to others."""
+    step("texts beside others")
     alone, company = asked.company()
     single = [answer for feed in alone for answer in answers(task, session.run(feed), feed)]
     beside = [answers(task, session.run(feed), feed)[: len(single)] for feed in company]

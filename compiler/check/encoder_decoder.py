@@ -14,6 +14,7 @@ from compiler.check.limits import Limits, shown
 from compiler.check.longest import Longest, longest_findings, positions
 from compiler.check.noise import exactly, noise
 from compiler.check.references import Compared, OpenReference, ReferenceModel
+from compiler.check.steps import counted, step
 from compiler.engines import EncoderDecoderSession, Session
 from compiler.errors import IntegrityError
 from compiler.profile import Budget
@@ -39,7 +40,8 @@ class Asked:
     def __init__(self, reference: ReferenceModel, text: Text, lengths: Sequence[int], number: int, steps: int) -> None:
         pieces = text.pieces(lengths, number * sum(lengths))
         self.together, self.alone = text.batch(pieces, NAMES), [text.batch([piece], NAMES) for piece in pieces]
-        answers = [reference.generate(one["input_ids"], one["attention_mask"], steps) for one in self.alone]
+        texts = counted(self.alone, "PyTorch's answers")
+        answers = [reference.generate(one["input_ids"], one["attention_mask"], steps) for one in texts]
         self.answers = np.concatenate(answers)
         start = np.full((len(answers), 1), reference.start_token, np.int64)
         self.tokens = np.concatenate([start, self.answers[:, :-1]], axis=1)
@@ -47,7 +49,8 @@ class Asked:
 
     def read(self, reference: ReferenceModel) -> tuple[np.ndarray, np.ndarray]:
         """A reference's logits along the tokens, for the texts together and alone."""
-        single = [reference.answers(one, self.tokens[i : i + 1]) for i, one in enumerate(self.alone)]
+        texts = counted(self.alone, "PyTorch's numbers")
+        single = [reference.answers(one, self.tokens[i : i + 1]) for i, one in enumerate(texts)]
         return reference.answers(self.together, self.tokens), np.concatenate(single)
 
 
@@ -70,6 +73,7 @@ def compare_encoder_decoder(
 
     with closing(open_reference("float32")) as reference:
         # The longest text comes first: some models stay with what the first text that they read made of them.
+        step(f"PyTorch's answers to a text of {context} tokens")
         tokens = row(reference)
         expected = reference.answers(longest, tokens)[:, keep]
         first = Asked(reference, text, lengths, 0, steps)
@@ -86,6 +90,7 @@ def compare_encoder_decoder(
 
     try:
         asked = [first]
+        step("the engine's answers")
         decoded = [_decoded(session, manifest, first)]
         findings = _text_findings(asked, decoded, limits)
         while any(finding.undecided for finding in findings) and len(asked) < most:
@@ -137,6 +142,7 @@ def _same_findings(
     session: EncoderDecoderSession, manifest: Manifest, asked: Asked, decoded: np.ndarray, limits: Limits
 ) -> list[Finding]:
     """The same answers in one call, and of each text alone, less what padding changes in PyTorch's."""
+    step("texts alone and together")
     whole = prefill(session, manifest, asked.tokens, _read(session, asked.together))
     starts = list(asked.tokens[:, :1])
     single = np.concatenate([

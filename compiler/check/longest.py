@@ -15,6 +15,7 @@ from compiler.check.compare import max_abs_error, require_comparable, scores
 from compiler.check.feeds import Feeds
 from compiler.check.generated import forced, prefill, same_answers
 from compiler.check.limits import Limits, shown
+from compiler.check.steps import step
 from compiler.engines import Session
 from compiler.records import Finding, Manifest
 
@@ -71,6 +72,7 @@ def longest_findings(
     session: Session, manifest: Manifest, asked: Longest, constants: Feeds | None = None
 ) -> list[Finding]:
     """What the engine answers. `constants` as in `Session.decode`. Raises IncomparableError."""
+    step(f"a text of {asked.tokens.shape[1]} tokens")
     actual = prefill(session, manifest, asked.tokens, constants, asked.keep)
     require_comparable(actual, asked.expected)
     score = scores(actual[0], asked.expected[0])

@@ -90,6 +90,7 @@ def compare(
         prepare(out, [Path(side) for side in sides])
     allowed = limits.load(gates) if gates else limits.Gates()
     with working(verbose) as progress:
+        progress(stages.Event("compare", f"{sides[1]} against {sides[0]}"))
         rows = sample(read(data), limit, seed) if data else {}
         baseline, candidate = (comparison.read(side) for side in sides)
         comparison.of_one_task(baseline, candidate)

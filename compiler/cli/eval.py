@@ -151,6 +151,7 @@ def _evaluate(
         progress(Event("data", str(data)))
         made = evaluate.bundle_at(bundle)
         plan = evaluate.plan(made, data, changes=robustness, **settings)
+        progress(Event("evaluate", f"{bundle} on {data}"))
         systems = [made]
         if against is not None:
             systems.append(plan.require_alike(evaluate.bundle_at(against, "against")))
@@ -230,6 +231,7 @@ def _page(
     require_ending(out, [".html", ".htm", ""])
     prepare(out, [*bundles, prompts])
     with working(verbose) as progress:
+        progress(Event("generate", f"answers of {bundles[0]} and {bundles[1]}"))
         count = human.write_page(
             bundles,
             prompts,

@@ -1,20 +1,23 @@
-"""Progress of a pipeline on stderr: bars on a terminal, one line per stage anywhere else."""
+"""Progress of a pipeline on stderr: bars on a terminal; elsewhere a line when a stage ends, and while it lasts."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from compiler.pipeline import Event, Progress
+
+EVERY_SECONDS = 30.0
 
 
 @contextmanager
@@ -31,7 +34,7 @@ def working(verbose: bool) -> Iterator[Progress]:
 
 
 class _Bars:
-    """One rich bar per stage."""
+    """One rich bar per stage, which ends with what the stage is."""
 
     def __init__(self) -> None:
         from rich import progress
@@ -44,7 +47,8 @@ class _Bars:
             progress.TextColumn("{task.description}", markup=False),
             console=Console(file=sys.stderr),
         )
-        self._stage = ""
+        self._stage = self._title = ""
+        self._cached = False
         self._task: TaskID | None = None
 
     def __enter__(self) -> _Bars:
@@ -63,47 +67,84 @@ class _Bars:
         if event.stage != self._stage or self._task is None:
             self._finish()
             self._stage = event.stage
+            self._title = event.message
+            self._cached = False
             self._task = self._bars.add_task("", total=None, stage=event.stage)
-        text = f"{event.message} (cached)" if event.cached else event.message
-        self._bars.update(self._task, description=text, total=event.total or None, completed=event.done)
+        self._cached = self._cached or event.cached
+        self._bars.update(
+            self._task, description=_place(self._title, event), total=event.total or None, completed=event.done
+        )
 
     def _finish(self) -> None:
         if self._task is not None:
-            self._bars.update(self._task, total=1, completed=1)
+            text = f"{self._title} (cached)" if self._cached else self._title
+            self._bars.update(self._task, description=text, total=1, completed=1)
             self._bars.stop_task(self._task)
 
 
 class _Lines:
-    """`stage  last message  seconds`, once each stage has ended."""
+    """`stage  seconds  what it is` once each stage has ended, and how far it has come every half a minute before."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._every = EVERY_SECONDS
+        self._title = ""
         self._last: Event | None = None
         self._cached = False
-        self._start = 0.0
+        self._start = self._written = time.perf_counter()
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._clock = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> _Lines:
+        self._clock.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._finish("" if kind is None else "stopped: ")
+        self._over.set()
+        self._clock.join()
+        self._finish(stopped=kind is not None)
 
     def show(self, event: Event) -> None:
-        if event.warning:
-            print(f"{event.stage:<10}  warning  {event.message}", file=self._stream, flush=True)
-            return
-        if self._last is None or event.stage != self._last.stage:
-            self._finish("")
-            self._cached = False
-            self._start = time.perf_counter()
-        self._last = event
-        self._cached = self._cached or event.cached
+        with self._lock:
+            if event.warning:
+                self._write(event.stage, "warning", event.message)
+                return
+            if self._last is None or event.stage != self._last.stage:
+                self._finish(stopped=False)
+                self._title = event.message
+                self._cached = False
+                self._start = self._written = time.perf_counter()
+            self._last = event
+            self._cached = self._cached or event.cached
 
-    def _finish(self, prefix: str) -> None:
-        if self._last is None:
-            return
-        took = "cached" if self._cached else f"{time.perf_counter() - self._start:.1f} s"
-        print(f"{self._last.stage:<10} {took:>8}  {prefix}{self._last.message}", file=self._stream, flush=True)
+    def _watch(self) -> None:
+        """Write whenever nothing was written for so long, also while a single step takes longer than that."""
+        wait = self._every
+        while not self._over.wait(wait):
+            with self._lock, suppress(OSError, ValueError):  # nobody reads it any more
+                if self._last is not None and time.perf_counter() - self._written >= self._every:
+                    self._write(self._last.stage, self._took(), f"... {_place(self._title, self._last)}")
+                wait = max(0.01, self._written + self._every - time.perf_counter())
+
+    def _finish(self, *, stopped: bool) -> None:
+        if self._last is not None:
+            text = f"stopped: {_place(self._title, self._last)}" if stopped else self._title
+            self._write(self._last.stage, "cached" if self._cached else self._took(), text)
+
+    def _took(self) -> str:
+        return f"{time.perf_counter() - self._start:.1f} s"
+
+    def _write(self, stage: str, word: str, text: str) -> None:
+        self._written = time.perf_counter()
+        print(f"{stage:<10} {word:>8}  {text}", file=self._stream, flush=True)
+
+
+def _place(title: str, event: Event) -> str:
+    """What a stage is, and how far it has come."""
+    if event.message == title:
+        return title
+    return f"{title}, {event.message}" + (f" ({event.done} of {event.total} done)" if event.total else "")
 
 
 @contextmanager

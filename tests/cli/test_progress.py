@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 import warnings
 
 import pytest
@@ -22,9 +24,9 @@ class Terminal(io.StringIO):
 
 def events() -> list[Event]:
     return [
+        Event("export", "task fill-mask"),
         Event("export", "tracing", done=1, total=2),
-        Event("export", "traced 30 layers", done=2, total=2),
-        Event("optimize", "reused", cached=True),
+        Event("optimize", "int8 for this machine", cached=True),
     ]
 
 
@@ -35,17 +37,18 @@ def test_one_line_per_stage_without_a_terminal(monkeypatch: pytest.MonkeyPatch) 
         for event in events():
             progress(event)
     first, second = stream.getvalue().splitlines()
-    assert re.fullmatch(r"export +\d+\.\d s  traced 30 layers", first)
-    assert re.fullmatch(r"optimize +cached  reused", second)
+    assert re.fullmatch(r"export +\d+\.\d s  task fill-mask", first)
+    assert re.fullmatch(r"optimize +cached  int8 for this machine", second)
 
 
 def test_a_failed_stage_says_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
     with contextlib.suppress(ValueError), working(verbose=False) as progress:
-        progress(events()[0])
+        for event in events()[:2]:
+            progress(event)
         raise ValueError
-    assert stream.getvalue().endswith("stopped: tracing\n")
+    assert stream.getvalue().endswith("stopped: task fill-mask, tracing (1 of 2 done)\n")
 
 
 def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,8 +58,9 @@ def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         for event in events():
             progress(event)
     text = stream.getvalue()
-    assert "traced 30 layers" in text
-    assert "reused (cached)" in text
+    last = re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", text).rstrip().splitlines()[-2:]
+    assert re.fullmatch(r"export .* \d:\d\d:\d\d task fill-mask", last[0].rstrip())
+    assert re.fullmatch(r"optimize .* \d:\d\d:\d\d int8 for this machine \(cached\)", last[1].rstrip())
 
 
 NOISE = """
@@ -86,3 +90,44 @@ def test_everything_is_put_back() -> None:
     with working(verbose=False):
         assert sys.stdout is not before[0]
     assert (sys.stdout, os.fstat(1).st_ino, logging.root.manager.disable, list(warnings.filters)) == before
+
+
+def test_a_long_stage_says_how_far_it_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compiler.cli.progress.EVERY_SECONDS", 0.1)
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with working(verbose=False) as progress:
+        progress(Event("check", "engine against PyTorch"))
+        time.sleep(0.25)
+        progress(Event("check", "a text of 512 tokens", done=3, total=9))
+        time.sleep(0.35)  # a step that is longer than the time between two lines
+    *lines, last = stream.getvalue().splitlines()
+    title = "engine against PyTorch"
+    found = [re.fullmatch(r"check +\d+\.\d s  \.\.\. (.*)", line) for line in lines]
+    said = [each[1] for each in found if each]
+    assert len(said) == len(lines) >= 4
+    assert (said[0], said[-1]) == (title, f"{title}, a text of 512 tokens (3 of 9 done)")
+    assert re.fullmatch(rf"check +\d+\.\d s  {title}", last)
+
+
+def test_nothing_is_added_to_short_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compiler.cli.progress.EVERY_SECONDS", 0.5)
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with working(verbose=False) as progress:
+        for number in range(4):
+            progress(Event(f"stage {number}", "short"))
+            time.sleep(0.15)
+    assert "..." not in stream.getvalue()
+
+
+def test_a_closed_stream_leaves_no_thread_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compiler.cli.progress.EVERY_SECONDS", 0.02)
+    before = threading.active_count()
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with pytest.raises(ValueError, match="closed file"), working(verbose=False) as progress:  # noqa: PT012
+        progress(Event("check", "x"))
+        stream.close()
+        time.sleep(0.1)
+    assert threading.active_count() == before
