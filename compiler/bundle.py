@@ -15,7 +15,7 @@ from compiler.errors import CompilerError, IntegrityError, UsageError
 from compiler.folders import not_a_bundle
 from compiler.reading import read_bytes
 from compiler.records import SCHEMA_VERSION, Built, Certificate, Manifest, Optimized
-from compiler.storage import recover
+from compiler.storage import recover, require_writable
 
 MANIFEST = "manifest.json"
 DIGEST = "manifest.sha256"
@@ -77,6 +77,7 @@ def require_place(out: Path) -> None:
 
     Raises:
         UsageError: names what is in the way.
+        StorageError: nothing can be written there.
     """
     recover(out)
     strange = ""
@@ -94,6 +95,7 @@ def require_place(out: Path) -> None:
             expected="nothing, an empty folder, or a bundle and nothing else",
             action="choose another place with --out, or remove it yourself",
         )
+    require_writable(out)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -27,12 +27,27 @@ def checked_context(exported: Exported, asked: int | None, say: Callable[[str], 
         UsageError: more tokens are asked for than the graph is good for.
     """
     good, reason = exported.context_length, exported.context_reason
-    if asked is not None and not LEAST_ASKED <= asked <= good:
-        why = f"; {reason}" if reason else ""
-        raise UsageError(f"--context {asked}", expected=f"{LEAST_ASKED} to {good} tokens{why}")
+    require_context(asked, good, reason)
     length = min(good, MOST) if asked is None else asked
     if length < good:
         reason = "as asked for" if asked else "longer texts are not checked; --context checks and allows more"
     if length < exported.stated_context:
         say(f"{length} of {exported.stated_context} tokens: {reason}")
     return msgspec.structs.replace(exported, context_length=length, context_reason=reason)
+
+
+def require_context(asked: int | None, good: int | None = None, reason: str = "") -> None:
+    """Refuse what no model, or what this one, takes.
+
+    Args:
+        asked: as in `checked_context`.
+        good: tokens that the model takes; None is not known yet.
+        reason: why there are no more.
+
+    Raises:
+        UsageError: it is out of range.
+    """
+    if asked is None or (asked >= LEAST_ASKED and (good is None or asked <= good)):
+        return
+    said = f"{LEAST_ASKED} tokens or more" if good is None else f"{LEAST_ASKED} to {good} tokens"
+    raise UsageError(f"--context {asked}", expected=f"{said}; {reason}" if reason else said)

@@ -20,14 +20,13 @@ import msgspec
 from compiler import bundle, sealing, stages
 from compiler import profile as profiles
 from compiler.cache import INDEX
-from compiler.context import checked_context
-from compiler.errors import UsageError, did_you_mean
-from compiler.profile import Budget
+from compiler.context import checked_context, require_context
 from compiler.records import Certificate, Checked, Manifest, Measured
 from compiler.records.divergence import Diverged
 from compiler.stages import EXPORTED, OPTIMIZED, Event, Progress, silent
-from compiler.storage import cache_folder, require_cache, staging
+from compiler.storage import cache_folder, require_cache, require_place, staging
 from compiler.traffic import read as recorded
+from compiler.validation import asked
 from compiler.validation.ready import ready
 
 if TYPE_CHECKING:
@@ -96,10 +95,14 @@ def build(
         BudgetError: answers left the budget; the bundle is written all the same, with the verdict "fail".
         CompilerError: any other error of `compiler.errors`; nothing is left behind.
     """
+    from compiler.checkpoint.length import stated
+
     target = profiles.load(profile)
     requests = recorded(traffic) if traffic else None
+    folder, changes = out or Path("artifacts") / _slug(model), budget or {}
+    asked.possible(target, task=task, precision=precision, context=context, budget=changes)
     ready(target, precision=precision, targets=targets, traffic=requests)
-    folder = out or Path("artifacts") / _slug(model)
+    asked.require_outside(model, folder)
     bundle.require_place(folder)
     checkpoint = stages.run_checkpoint(
         model,
@@ -110,11 +113,14 @@ def build(
         adapter_base=adapter_base,
         progress=progress,
     )
+    asked.limits(target, checkpoint.task, checkpoint.config, precision, changes)
+    if context:
+        require_context(context, stated(checkpoint.folder, checkpoint.task))
     traced = stages.run_export(checkpoint, progress)
     promised = checked_context(traced.record, context, lambda said: progress(Event("context", said)))
     exported = traced._replace(record=promised)
-    recipe = target.recipe(promised.kind)
-    limits = _budget(recipe.budget_of(precision), budget or {})
+    width = promised.outputs[0].shape[-1]
+    limits = asked.limits(target, promised.task, checkpoint.config, precision, changes, width=width)
     optimized = stages.run_optimize(exported, target, precision, strict=strict, progress=progress)
     built = stages.run_build(exported.folder, optimized, target, progress, targets=targets, requests=requests)
     checked = stages.run_check(built.folder, checkpoint, limits, progress, identity=built.identity)
@@ -147,6 +153,9 @@ def export(
     progress: Progress = silent,
 ) -> Path:
     """The first stage alone: a folder with the portable model and `exported.json`. Arguments as in `build`."""
+    folder = out or Path("artifacts") / f"{_slug(model)}-exported"
+    asked.require_outside(model, folder)
+    require_place(folder, EXPORTED)
     checkpoint = stages.run_checkpoint(
         model,
         task=task,
@@ -156,8 +165,7 @@ def export(
         adapter_base=adapter_base,
         progress=progress,
     )
-    made = stages.run_export(checkpoint, progress).folder
-    return _copy(made, out or Path("artifacts") / f"{_slug(model)}-exported", EXPORTED)
+    return _copy(stages.run_export(checkpoint, progress).folder, folder, EXPORTED)
 
 
 def optimize(
@@ -170,12 +178,13 @@ def optimize(
     progress: Progress = silent,
 ) -> Path:
     """The second stage alone: lower the portable model in the folder `exported`. Arguments as in `build`."""
-    made = stages.run_optimize(
-        stages.outside(exported), profiles.load(profile), precision, strict=strict, progress=progress
-    )
+    target, entry = profiles.load(profile), stages.outside(exported)
+    chosen = target.chosen([entry.record.kind], precision)
     name = exported.name.removesuffix("-exported")
-    lowered = made.record
-    return _copy(made.folder, out or exported.parent / f"{name}-{lowered.profile}-{lowered.precision}", OPTIMIZED)
+    folder = out or exported.parent / f"{name}-{target.name}-{chosen}"
+    require_place(folder, OPTIMIZED)
+    made = stages.run_optimize(entry, target, chosen, strict=strict, progress=progress)
+    return _copy(made.folder, folder, OPTIMIZED)
 
 
 def check(
@@ -200,7 +209,7 @@ def check(
         CheckpointError: the reference is not the checkpoint that the bundle was built from, or cannot be found.
     """
     manifest, certificate = _open(bundle)
-    limits = _budget(msgspec.convert(certificate.budget, Budget), budget or {})
+    limits = asked.limits_of(bundle, manifest, certificate, budget or {})
     checkpoint = checkpoint_of(manifest, reference, progress, adapters)
     checked = stages.run_check(bundle, checkpoint, limits, progress, manifest)
     if seal:
@@ -226,7 +235,7 @@ def bisect(
     from compiler.engines import engine, open_bundle
 
     manifest, certificate = _open(bundle)
-    limits = _budget(msgspec.convert(certificate.budget, Budget), budget or {})
+    limits = asked.limits_of(bundle, manifest, certificate, budget or {})
     checkpoint = checkpoint_of(manifest, reference, progress, adapters)
     progress(Event("bisect", "layer by layer"))
     runs = engine(manifest.engine)
@@ -256,21 +265,6 @@ def bench(
     folder = checkpoint_of(manifest, reference, progress, adapters).folder
     progress(Event("measure", "engine and PyTorch, one process each"))
     return measure(bundle, folder, progress=stages.report(progress, "measure"))
-
-
-def _budget(base: Budget, changes: dict[str, float]) -> Budget:
-    known = Budget.__struct_fields__
-    for name in changes:
-        if name not in known:
-            raise UsageError(
-                f'budget "{name}" is unknown',
-                expected=", ".join(known),
-                action=did_you_mean(name, known) or "choose one",
-            )
-    try:
-        return msgspec.convert({**msgspec.structs.asdict(base), **changes}, Budget)
-    except msgspec.ValidationError as error:
-        raise UsageError("--budget", found=str(error)) from error
 
 
 def _open(folder: Path) -> tuple[Manifest, Certificate]:

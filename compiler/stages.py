@@ -16,7 +16,7 @@ import msgspec
 
 from compiler import bundle, profile, records
 from compiler.cache import INDEX, Entry, folder_key, key, stage, telling
-from compiler.errors import UsageError, did_you_mean
+from compiler.errors import UsageError
 from compiler.folders import not_portable
 from compiler.machine import kind as processor
 from compiler.profile import Budget, Profile
@@ -71,6 +71,8 @@ def run_checkpoint(
 
     require_cache()
     progress(Event("checkpoint", model))
+    if adapter_base and not adapters:
+        raise UsageError("--adapter-base without an adapter", expected="--adapter PATH", action="name one, or drop it")
     found = adapter.find(adapters)
     wanted = task or adapter.task_of(found)
     with telling(_warning(progress, "checkpoint")):
@@ -112,14 +114,8 @@ def run_optimize(
     entry: Entry[Exported], target: Profile, precision: str | None, *, strict: bool, progress: Progress
 ) -> Entry[Optimized]:
     folder, exported = entry.folder, entry.record
+    chosen = target.chosen([exported.kind], precision)
     recipe = target.recipe(exported.kind)
-    chosen = precision or recipe.precision
-    if chosen not in recipe.precisions:
-        raise UsageError(
-            f'precision "{chosen}" is not in profile {target.name}',
-            expected=", ".join(recipe.precisions),
-            action=did_you_mean(chosen, recipe.precisions) or "choose one of these, or add it to a profile of your own",
-        )
     choices = [*recipe.passes, *recipe.precisions[chosen]]
     packages = ("onnx-ir", "onnxscript", "onnxruntime")
     code = ("optimize", "records", "corpus.py", "machine.py")

@@ -14,7 +14,7 @@ import compiler
 from compiler import pipeline, records
 from compiler import profile as profiles
 from compiler.bundle import CERTIFICATE, verify
-from compiler.errors import BudgetError, CheckpointError, UsageError
+from compiler.errors import BudgetError, CheckpointError, ProfileError, StorageError, UsageError
 from compiler.profile import find
 from compiler.records import Certificate, Exported, Optimized
 
@@ -98,23 +98,64 @@ def test_answers_outside_the_budget_are_written_and_raised(tiny_encoder: Path, t
     certificate = json.loads((out / CERTIFICATE).read_text())
     assert certificate["verdict"] == "fail"
     assert "cosine.min" in certificate["reasons"]
-    assert certificate["budget"]["min_cosine"] == 1.0
+    assert certificate["budget"] == {"min_cosine": 1.0, "min_padding_cosine": 0.9995, "min_company_cosine": 0.9995}
     verify(out)
 
 
-@pytest.mark.parametrize("budget", [{"max_perplexty_ratio": 1.1}, {"min_cosine": 3.0}])
-def test_a_wrong_budget_is_refused_before_any_work(
-    tiny_encoder: Path, tmp_path: Path, budget: dict[str, float]
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"budget": {"max_perplexty_ratio": 1.1}}, 'did you mean "max_perplexity_ratio"'),
+        ({"budget": {"min_cosine": 3.0}}, "<= 1"),
+        ({"budget": {"min_cosine": "high"}}, "Expected `float"),
+        ({"budget": {"noise_factor": float("inf")}, "precision": "float32"}, "not a finite number"),
+        ({"budget": {"max_perplexity_ratio": 1.1}}, '"max_perplexity_ratio" would judge nothing'),
+        ({"budget": {"min_top1_agreement": 0.9}}, "a model that answers with vectors, in int8-dynamic"),
+        ({"budget": {"noise_factor": 20.0}}, "only float32 is judged by noise"),
+        ({"precision": "int8-dynamc"}, 'did you mean "int8-dynamic"'),
+        ({"precision": "int4-weights"}, "is not in profile cpu-x86-avx2 for encoders"),
+        ({"context": 15}, "16 tokens or more"),
+        ({"context": -5}, "16 tokens or more"),
+        ({"context": 65}, "16 to 64 tokens"),
+        ({"adapter_base": "bert"}, "--adapter-base without an adapter"),
+        ({"targets": ("sm89",)}, "takes no targets"),
+    ],
+)
+def test_a_mistake_is_refused_before_the_export(
+    tiny_encoder: Path, tmp_path: Path, options: dict[str, object], said: str
 ) -> None:
-    with pytest.raises(UsageError):
-        build(tiny_encoder, tmp_path / "out", Seen(), budget=budget)
+    seen = Seen()
+    with pytest.raises(UsageError) as caught:
+        build(tiny_encoder, tmp_path / "out", seen, **options)
+    assert said in str(caught.value)
+    assert set(seen.order()) <= {"checkpoint"}
     assert not (tmp_path / "out").exists()
 
 
-def test_a_precision_that_the_profile_lacks_lists_those_it_has(tiny_encoder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="int8-dynamc") as caught:
-        build(tiny_encoder, tmp_path / "out", Seen(), precision="int8-dynamc")
-    assert "int8-dynamic" in caught.value.action
+def test_places_where_nothing_can_be_written_are_refused_before_any_work(tiny_encoder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    seen = Seen()
+    with pytest.raises(StorageError, match="Not a directory"):
+        build(tiny_encoder, tmp_path / "file" / "out", seen)
+    with pytest.raises(UsageError, match="in the checkpoint's folder"):
+        build(tiny_encoder, tiny_encoder / "out", seen)
+    with pytest.raises(UsageError, match="in the checkpoint's folder"):
+        pipeline.export(str(tiny_encoder), out=tiny_encoder / "out", progress=seen)
+    with pytest.raises(UsageError, match="in the way"):
+        pipeline.export(str(tiny_encoder), out=tmp_path, progress=seen)
+    assert not seen
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_profile_without_a_limit_for_the_model_is_refused(tiny_encoder: Path, tmp_path: Path) -> None:
+    """The encoder's budget is about labels alone: in int8 nothing would be compared with PyTorch."""
+    path = tmp_path / "mine.toml"
+    path.write_text(find(PROFILE).read_text().replace("min_cosine = 0.97\n", ""))
+    seen = Seen()
+    with pytest.raises(ProfileError, match="does not limit how far answers in int8-dynamic") as caught:
+        pipeline.build(str(tiny_encoder), profile=str(path), out=tmp_path / "out", progress=seen)
+    assert caught.value.expected == "one of min_cosine"
+    assert set(seen.order()) <= {"checkpoint"}
 
 
 def test_every_stage_alone_on_what_the_one_before_wrote(tiny_decoder: Path, tmp_path: Path) -> None:
@@ -124,6 +165,11 @@ def test_every_stage_alone_on_what_the_one_before_wrote(tiny_decoder: Path, tmp_
     assert records.load(optimized / pipeline.OPTIMIZED, Optimized).precision == "float32"
     bundle = build(tiny_decoder, tmp_path / "bundle", Seen(), precision="float32")
     assert pipeline.check(bundle).passed
+    for name, why in (("min_cosine", "of the kind decoder"), ("min_greedy_agreement", "every greedy token")):
+        for command in (pipeline.check, pipeline.bisect):
+            with pytest.raises(UsageError, match="would judge nothing") as caught:
+                command(bundle, budget={name: 0.5})
+            assert why in str(caught.value)
 
 
 def test_a_bundle_is_only_checked_against_its_own_checkpoint(

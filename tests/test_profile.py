@@ -64,13 +64,29 @@ def test_every_shipped_profile_loads(name: str) -> None:
 
 
 def test_a_precision_may_have_a_budget_of_its_own(tmp_path: Path) -> None:
-    text = BARE.replace("[decoder.budget]", "budgets.int4-weights.min_cosine = 0.9\n[decoder.budget]")
+    text = BARE.replace("[decoder.budget]", "budgets.int4-weights.max_kl_divergence = 0.9\n[decoder.budget]")
     recipe = profile.load(write(tmp_path, text)).decoder
-    assert recipe.budget_of("int4-weights") == profile.Budget(min_cosine=0.9)
+    assert recipe.budget_of("int4-weights") == profile.Budget(max_kl_divergence=0.9)
     assert recipe.budget_of("float32") == recipe.budget_of(None) == recipe.budget
     (problem,) = profile.validate(write(tmp_path, text.replace("budgets.int4-weights", "budgets.int4-weight")))
     assert problem.path == "decoder.budgets.int4-weight"
     assert problem.suggestion == 'did you mean "int4-weights"?'
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "why"),
+    [
+        ("budgets.int4-weights.noise_factor = 2", "decoder.budgets.int4-weights.noise_factor", "only float32"),
+        ("budgets.float32.min_greedy_agreement = 1", "decoder.budgets.float32.min_greedy_agreement", "ties aside"),
+    ],
+)
+def test_a_limit_that_a_precision_is_not_held_against_is_a_mistake(
+    tmp_path: Path, line: str, path: str, why: str
+) -> None:
+    text = BARE.replace("[decoder.budget]", f"{line}\n[decoder.budget]")
+    (problem,) = profile.validate(write(tmp_path, text))
+    assert (problem.path, problem.message) == (path, "would judge nothing")
+    assert why in problem.suggestion
 
 
 def test_the_order_of_preference_names_every_shipped_profile() -> None:
@@ -117,6 +133,9 @@ def test_three_mistakes_are_reported_at_once(tmp_path: Path) -> None:
         ('"x86_64"', '"x86_64"\nfeatures = ["avx512vnni"]', "requires.features[0]", "unknown CPU feature"),
         ('precision = "float32"', 'precision = "float23"', "encoder.precision", "unknown precision"),
         ("min_cosine = 0.99", "min_cosin = 0.99", "encoder.budget.min_cosin", "unknown key"),
+        ("min_cosine = 0.99", "max_perplexity_ratio = 1.1", "encoder.budget.max_perplexity_ratio", "judge nothing"),
+        ("min_cosine = 0.99", "min_greedy_agreement = 0.9", "encoder.budget.min_greedy_agreement", "judge nothing"),
+        ("max_perplexity_ratio = 1.03", "min_cosine = 0.9", "decoder.budget.min_cosine", "no decoder is compared so"),
         ("min_cosine = 0.99", "min_cosine = 1.2", "encoder.budget.min_cosine", "Expected `float` <= 1"),
         ("bits = 4", 'bits = "four"', "decoder.precisions.int4-weights[0].bits", "found 'four'"),
         ('engine = "onnxruntime-cpu"', 'engine = "onnxruntime-cpu"\nthreads = -1', "threads", "Expected `int` >= 0"),

@@ -46,7 +46,7 @@ sequence = [1, 32, 32]
 precision = "float32"
 passes = ["fold-constants"]
 precisions.float32 = []
-budget.min_cosine = 0.99
+budget.min_top1_agreement = 0.99
 [[decoder.shapes]]
 batch = [1, 1, 4]
 sequence = [1, 16, 64]

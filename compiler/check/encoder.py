@@ -38,7 +38,8 @@ def compare_encoder(
     session: Session, manifest: Manifest, open_reference: OpenReference, text: Text, budget: Budget
 ) -> Compared:
     """All findings; the reference's noise is that of the short texts."""
-    task, asked, kind = manifest.task, Examples(manifest, text), meaning(manifest, text.config)
+    task, asked = manifest.task, Examples(manifest, text)
+    kind = meaning(task, manifest.outputs[0].shape[-1], text.config)
     pool = functools.partial(_pool, manifest, text)
     # The longest text comes first: some models stay with what the first text that they read made of them.
     rare = asked.rare()

@@ -13,7 +13,7 @@ import numpy as np
 from compiler.check.compare import Scores, cosine, scores
 from compiler.check.feeds import Feeds
 from compiler.check.limits import Limits, shown
-from compiler.records import Finding, Manifest
+from compiler.records import Finding
 from compiler.tasks import TASKS
 
 # "classes": the width is a distribution. "positions": the tokens are one, for every column. "signs": each number says
@@ -29,12 +29,18 @@ Pool = Callable[[Sequence[np.ndarray]], np.ndarray]  # answers (tokens, hidden) 
 TOKENWISE = {*MEANINGS, "fill-mask", "token-classification"}
 
 
-def meaning(manifest: Manifest, config: Mapping[str, Any]) -> Meaning:
-    """What this model's answers mean. `config` is config.json, which says what a classifier was trained for."""
-    if manifest.task != "text-classification":
-        return MEANINGS.get(manifest.task, "classes")
+def meaning(task: str, width: int | str, config: Mapping[str, Any]) -> Meaning:
+    """What a model's answers mean.
+
+    Args:
+        task: of an encoder.
+        width: the last axis of its output.
+        config: config.json, which says what a classifier was trained for.
+    """
+    if task != "text-classification":
+        return MEANINGS.get(task, "classes")
     trained_for = config.get("problem_type")
-    if manifest.outputs[0].shape[-1] == 1 or trained_for == "regression":
+    if width == 1 or trained_for == "regression":
         return "values"
     return "signs" if trained_for == "multi_label_classification" else "classes"
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from compiler.checkpoint.quiet import quiet
 from compiler.errors import CheckpointError
 from compiler.reading import read_json
+from compiler.tasks import TASKS
 
 
 def context_length(folder: Path, model: Any) -> int:
@@ -20,6 +22,21 @@ def context_length(folder: Path, model: Any) -> int:
     if not limit:
         return _tokenizer_length(folder) or UNLIMITED
     return int(limit) - max((_reserved(name, module) for name, module in model.named_modules()), default=0)
+
+
+def stated(folder: Path, task: str) -> int | None:
+    """What `context_length` and `kept_length` allow, known from the configuration alone; None where it is not known."""
+    import torch
+    import transformers
+
+    try:
+        with quiet(), torch.device("meta"):
+            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            model = getattr(transformers, TASKS[task].auto_class).from_config(config)
+        kept = LONGEST if TASKS[task].kind == "encoder" else kept_length(config)
+        return min(context_length(folder, model), kept)
+    except Exception:  # noqa: BLE001 - what is wrong with these files is said where they are loaded
+        return None
 
 
 def kept_length(config: Any) -> int:

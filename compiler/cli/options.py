@@ -78,6 +78,8 @@ def read_targets(_context: click.Context, _parameter: click.Parameter, values: t
 
 def read_budget(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
     """`KEY=VALUE`, each checked against `compiler.profile.Budget`."""
+    import math
+
     import msgspec
 
     from compiler.errors import did_you_mean
@@ -93,6 +95,8 @@ def read_budget(_context: click.Context, _parameter: click.Parameter, values: tu
         try:
             limits[key] = float(number)
             msgspec.convert({key: limits[key]}, Budget)
+            if not math.isfinite(limits[key]):
+                raise ValueError("not a finite number")
         except ValueError as error:  # also msgspec's
             raise click.BadParameter(f'"{value}": {str(error).partition(" - at")[0]}') from error
     return limits

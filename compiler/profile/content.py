@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from compiler.errors import ProfileError
+from compiler.errors import ProfileError, UsageError, did_you_mean
 from compiler.records import Kind, PlanOptions, Record, Shapes
 
-KINDS = ("encoder", "decoder", "encoder-decoder")
+KINDS: tuple[Kind, ...] = ("encoder", "decoder", "encoder-decoder")
 
 # Number formats that matrices can be multiplied in, or that weights can be kept in; `Pass.formats` uses the same words.
 Format = Literal["float32", "float16", "bfloat16", "int8", "float8", "int4", "float4"]
@@ -144,3 +145,23 @@ class Profile(Record, frozen=True):
                 action="add one; `compile profiles show cpu-x86-avx2` prints an example",
             )
         return recipe
+
+    def chosen(self, kinds: Collection[Kind], precision: str | None) -> str:
+        """The precision by its name, for models of one of these kinds; None is the recipe's own.
+
+        Raises:
+            ProfileError: the profile has no recipe for the one kind there is.
+            UsageError: no recipe offers the precision.
+        """
+        every = {"encoder": self.encoder, "decoder": self.decoder, "encoder-decoder": self.encoder_decoder}
+        recipes = [self.recipe(*kinds)] if len(kinds) == 1 else [each for kind in kinds if (each := every[kind])]
+        offered = dict.fromkeys(name for recipe in recipes for name in recipe.precisions)
+        found = recipes[0].precision if precision is None else precision
+        if found not in offered:
+            of = f" for {next(iter(kinds))}s" if len(kinds) == 1 else ""
+            raise UsageError(
+                f'precision "{found}" is not in profile {self.name}{of}',
+                expected=", ".join(offered),
+                action=did_you_mean(found, offered) or "choose one of these, or add it to a profile of your own",
+            )
+        return found

@@ -15,6 +15,7 @@ from compiler.storage.files import flush
 from compiler.storage.full import ANY, FULL, storage_errors
 from compiler.storage.leftovers import aside, remove, restore, sweep, waits
 from compiler.storage.locks import locked
+from compiler.storage.places import advice, told, trouble
 
 
 @contextmanager
@@ -51,6 +52,30 @@ def staging(target: Path, marker: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)  # the new one where it came to nothing, or the old one
         if alive is not None:
             os.close(alive)
+
+
+def require_place(target: Path, marker: str) -> None:
+    """What `staging` would refuse of `target`, asked before the work.
+
+    Raises:
+        UsageError, StorageError: as `staging`.
+    """
+    recover(target)
+    _guard(target, marker)
+    require_writable(target)
+
+
+def require_writable(target: Path) -> None:
+    """Nothing where a folder or a file could be made at `target`; tried beside it, or above where there is no folder.
+
+    Raises:
+        StorageError: it could not.
+    """
+    folder = target.absolute().parent
+    if problem := trouble(folder):
+        raise StorageError(
+            f"cannot write {target}", found=told(problem, folder), action=advice(problem.errno, folder)
+        ) from problem
 
 
 def recover(target: Path) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from compiler.errors import ProfileError
 from compiler.machine import ARCHITECTURES, FEATURES
 from compiler.profile import KINDS, Problem, Profile, read
+from compiler.validation.budgets import budget_mistakes
 from compiler.validation.passes import known_passes, option_schemas
 from compiler.validation.plans import plan_mistakes, plan_schema
 from compiler.validation.walk import Mistake, known, walk
@@ -25,7 +26,7 @@ def problems(path: Path) -> list[Problem]:
         data = read(path)
     except ProfileError as error:
         return [Problem(file=str(path), path="", message=f"not a readable TOML file: {error.found or error.subject}")]
-    found = [*walk(Profile, data, ""), *_names(data), *plan_mistakes(data)]
+    found = [*walk(Profile, data, ""), *_names(data), *plan_mistakes(data), *budget_mistakes(data)]
     return [Problem(file=str(path), **mistake._asdict()) for mistake in found]
 
 

@@ -142,7 +142,9 @@ def test_an_unknown_budget_key_lists_the_known(invoke, tmp_path: Path, command: 
     assert "min_cosine" in subject
 
 
-@pytest.mark.parametrize("value", ["min_cosine", "min_cosine=", "min_cosine=high", "min_cosine=2", "min_cosine=nan"])
+@pytest.mark.parametrize(
+    "value", ["min_cosine", "min_cosine=", "min_cosine=high", "min_cosine=2", "min_cosine=nan", "noise_factor=inf"]
+)
 def test_a_budget_must_be_a_limit(invoke, value: str) -> None:
     answer = invoke("build", "m", "--budget", value)
     assert answer.code == 2
