@@ -89,6 +89,8 @@ def compare(
         require_ending(out, [".json", ""])
         prepare(out, [Path(side) for side in sides])
     allowed = limits.load(gates) if gates else limits.Gates()
+    if gates:
+        limits.require_judged(allowed, gates, evaluated=bool(evaluation))
     with working(verbose) as progress:
         progress(stages.Event("compare", f"{sides[1]} against {sides[0]}"))
         rows = sample(read(data), limit, seed) if data else {}

@@ -243,7 +243,9 @@ def _page(
     if as_json:
         emit({"page": out, "prompts": count})
     else:
-        click.echo(f"{out}: {count} pairs to compare; open it in a browser, and count the exports with --ratings")
+        click.echo(
+            f"{out}: {count} {'pair' if count == 1 else 'pairs'} to compare; open it in a browser, and count the exports with --ratings"
+        )
 
 
 def _count(files: Sequence[Path], out: Path | None, as_json: bool) -> None:

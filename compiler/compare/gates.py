@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
-from compiler.errors import ProfileError, did_you_mean
+from compiler.errors import ProfileError, UsageError, did_you_mean
 from compiler.reading import read_toml
 from compiler.records import Record
 
@@ -94,6 +95,20 @@ def load(path: Path) -> Gates:
     return msgspec.convert(data, Gates)
 
 
+def require_judged(gates: Gates, path: Path, *, evaluated: bool) -> None:
+    """Refuse a file that sets a gate on quality where no evaluation says anything of it: it could never be broken.
+
+    Raises:
+        UsageError: it does.
+    """
+    if gates.quality != Quality() and gates.quality.enforce and not evaluated:
+        raise UsageError(
+            f"{path}: a gate on quality, and nothing that tells of it",
+            expected="--evaluation FILE FILE, what `compile eval --out` wrote for the two",
+            action="evaluate both on one file, or leave [quality] out",
+        )
+
+
 def _mistakes(data: dict[str, Any]) -> Iterator[str]:
     tables = {field.name: field.type for field in msgspec.structs.fields(Gates)}
     for name, table in data.items():
@@ -111,6 +126,10 @@ def _mistakes(data: dict[str, Any]) -> Iterator[str]:
                     msgspec.convert(value, fields[key])
                 except msgspec.ValidationError as error:
                     yield f"{name}.{key}: {error}; found {value!r}"
+                    continue
+                numbers = value.values() if isinstance(value, dict) else [value]
+                if not all(math.isfinite(number) for number in numbers):
+                    yield f"{name}.{key}: not a finite number; found {value!r}; write enforce = false for no gate"
 
 
 def _unknown(path: str, known: tuple[str, ...]) -> str:
