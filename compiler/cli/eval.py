@@ -243,9 +243,8 @@ def _page(
     if as_json:
         emit({"page": out, "prompts": count})
     else:
-        click.echo(
-            f"{out}: {count} {'pair' if count == 1 else 'pairs'} to compare; open it in a browser, and count the exports with --ratings"
-        )
+        pairs = "1 pair" if count == 1 else f"{count} pairs"
+        click.echo(f"{out}: {pairs} to compare; open it in a browser, and count the exports with --ratings")
 
 
 def _count(files: Sequence[Path], out: Path | None, as_json: bool) -> None:
