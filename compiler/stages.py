@@ -83,6 +83,8 @@ def run_checkpoint(
 
 
 def run_export(checkpoint: Checkpoint, progress: Progress) -> Entry[Exported]:
+    from compiler.checkpoint import leftover
+
     packages = ("torch", "transformers", "peft", "onnx", "onnx-ir", "onnxscript")
     code = ("export", "checkpoint", "records", "tasks.py", "generation.py", "reading.py", "pooling.py")
     apart = [(each.name, each.source.digest) for each in checkpoint.adapters]
@@ -99,7 +101,8 @@ def run_export(checkpoint: Checkpoint, progress: Progress) -> Entry[Exported]:
         entry = stage(folder, EXPORTED, Exported, make, started)
     sources = {each.name: each.source for each in checkpoint.adapters}
     adapters = tuple(msgspec.structs.replace(each, source=sources[each.name]) for each in entry.record.adapters)
-    record = msgspec.structs.replace(entry.record, source=checkpoint.source, adapters=adapters)
+    unread = leftover.bounded((*entry.record.unread, *leftover.files(checkpoint)))
+    record = msgspec.structs.replace(entry.record, source=checkpoint.source, adapters=adapters, unread=unread)
     return entry._replace(record=record)
 
 

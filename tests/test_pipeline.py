@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -45,11 +46,15 @@ def test_the_stages_run_in_order_and_the_second_time_from_the_cache(tiny_encoder
     first, second = Seen(), Seen()
     bundle = build(tiny_encoder, tmp_path / "one", first, precision="float32")
     assert first.order() == ["checkpoint", "export", "optimize", "build", "check", "seal"]
-    again = build(tiny_encoder, tmp_path / "two", second, precision="float32")
+    copy = Path(shutil.copytree(tiny_encoder, tmp_path / "elsewhere" / tiny_encoder.name))
+    (copy / "tf_model.h5").write_bytes(b"another framework's weights, which nothing reads")
+    again = build(copy, tmp_path / "two", second, precision="float32")
     assert second.cached() == {"export", "optimize", "build", "check"}
     assert verify(bundle).files["model.onnx"] == verify(again).files["model.onnx"]
     certificate = records.load(bundle / CERTIFICATE, Certificate)
     assert (certificate.verdict, certificate.precision, certificate.profile) == ("pass", "float32", PROFILE)
+    assert certificate.unread == ()
+    assert records.load(again / CERTIFICATE, Certificate).unread == ("tf_model.h5",)
     with compiler.load(bundle) as model:
         assert model.embed(["hello", "the cat sat"]).shape == (2, 64)
 

@@ -32,7 +32,7 @@ class Known:
         self.taken = self.own.keys() | self.renamed.keys() | (ROTARY if "rope_parameters" in self.own else set())
         file = Path(inspect.getfile(config_class))
         self.models = "".join(path.read_text(encoding="utf-8") for path in sorted(file.parent.glob("modeling_*.py")))
-        self.read = _mentioned(self.models) | _mentioned(file.read_text(encoding="utf-8"), "self|" + CONFIG)
+        self.read = mentioned(self.models) | mentioned(file.read_text(encoding="utf-8"), "self|" + CONFIG)
         if "create_causal_mask" in self.models and "create_bidirectional_mask" not in self.models:
             self.read.add("is_causal")
 
@@ -59,10 +59,10 @@ def _shared() -> set[str]:
     import transformers
 
     root = Path(transformers.__file__).parent
-    return _mentioned("".join((root / name).read_text(encoding="utf-8") for name in SHARED))
+    return mentioned("".join((root / name).read_text(encoding="utf-8") for name in SHARED))
 
 
-def _mentioned(code: str, owner: str = CONFIG) -> set[str]:
+def mentioned(code: str, owner: str = CONFIG) -> set[str]:
     """Names that are asked of a configuration, and names in quotes."""
     return {word for pair in re.findall(rf"\b(?:{owner})\.(\w+)|[\"'](\w+)[\"']", code) for word in pair if word}
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from compiler.checkpoint.hub import hub, located
 from compiler.checkpoint.links import require_whole
+from compiler.checkpoint.tuner import unknown
 from compiler.checkpoint.weights import check_safetensors, shapes
 from compiler.errors import CheckpointError, UsageError
 from compiler.reading import read_json
@@ -191,6 +192,7 @@ def _config(folder: Path, location: str) -> dict[str, Any]:
     for setting in REFUSED:
         if config.get(setting):
             raise CheckpointError(f'{path}: "{setting}" is not supported', found=str(config[setting])[:80])
+    unknown(config, location)
     return config
 
 

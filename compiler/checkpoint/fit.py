@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ def require_fit(
     adapter: Iterable[str],
     shown: str,
     others: Sequence[str],
-) -> None:
-    """Refuse weights that are not those of the model.
+) -> list[str]:
+    """Names of tensors without a place in the model, which it does not need; other such weights are refused.
 
     Args:
         model: as transformers loaded it for the task, which left out what did not fit.
@@ -56,6 +57,18 @@ def require_fit(
             expected=f"those of {type(model).__name__} as config.json describes it",
             action="use the config.json that was saved with the weights; merge adapters, and undo quantization, first",
         )
+    return sorted({*unexpected, *_passed_over(model, header)})
+
+
+def _passed_over(model: Any, header: Iterable[str]) -> Iterator[str]:
+    """Tensors that transformers leaves unread without telling: buffers that it computes, and names of a class' list."""
+    ignored = re.compile("|".join(model._keys_to_ignore_on_load_unexpected or ["(?!)"]))
+    backbone, own = f"{model.base_model_prefix}.", set(model.state_dict())
+    computed = {name for name, _ in model.named_buffers()} - own
+    for name in header:
+        called = {name, name.removeprefix(backbone), backbone + name}
+        if not called & own and (ignored.search(name) or called & computed):
+            yield name
 
 
 def _incomplete(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from compiler.cache import intact, seal
 from compiler.checkpoint.adapter import ORIGIN
 from compiler.checkpoint.gguf_header import damaged, require_plausible, require_whole
-from compiler.checkpoint.gguf_keys import require_known
+from compiler.checkpoint.gguf_keys import NOTES, require_known
 from compiler.checkpoint.gguf_rope import FREQUENCIES, scaled
 from compiler.checkpoint.gguf_tokenizer import settle
 from compiler.checkpoint.quiet import quiet
@@ -35,23 +36,24 @@ def materialize(path: Path, out: Path) -> Path:
         return out
     subject = f"{path}: this GGUF cannot be converted"
     with foreign(CheckpointError, subject):
-        model, tokenizer = _converted(path)
+        model, tokenizer, notes = _converted(path)
     with quiet(), staging(out, "config.json") as stage:
         with foreign(CheckpointError, subject, but=(OSError,)):
             model.save_pretrained(stage, max_shard_size="1TB")
             tokenizer.save_pretrained(stage)
         (stage / ORIGIN).write_text(str(path), encoding="utf-8")
+        (stage / NOTES).write_text(json.dumps(notes), encoding="utf-8")
         seal(stage)
     return out
 
 
-def _converted(path: Path) -> tuple[Any, Any]:
-    """Model and tokenizer that do what the file says."""
+def _converted(path: Path) -> tuple[Any, Any, list[str]]:
+    """Model and tokenizer that do what the file says, and its keys that nothing reads."""
     with read_once() as read:
         reader, metadata = vetted(path, read)
         model, tokenizer = _load(path)
     factors = next((np.array(each.data) for each in reader.tensors if each.name == FREQUENCIES), None)
-    require_known(path, metadata, model.config)
+    notes = require_known(path, metadata, model.config)
     if rope := getattr(model.config, "rope_parameters", None):
         model.config.rope_parameters = scaled(path, metadata, factors, rope)
     elif factors is not None or any(".rope.scaling." in key for key in metadata):
@@ -61,7 +63,7 @@ def _converted(path: Path) -> tuple[Any, Any]:
     _require_tensors(path, reader, model)
     settle(path, metadata, tokenizer)
     _end(model, metadata)
-    return model, tokenizer
+    return model, tokenizer, notes
 
 
 def vetted(path: Path, read: Callable[[Path], Any]) -> tuple[Any, dict[str, Any]]:

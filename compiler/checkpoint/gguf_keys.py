@@ -9,6 +9,8 @@ from typing import Any
 
 from compiler.errors import CheckpointError
 
+NOTES = "unread.json"  # a file of a folder that was converted from a GGUF file: names of the keys that were left out
+
 Metadata = Mapping[str, Any]
 
 # Who made it, how, and under which licence; how it was quantized; how tokens are to be drawn, where nobody says so.
@@ -75,8 +77,10 @@ DONE: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def require_known(path: Path, metadata: Metadata, config: Any) -> None:
-    """Refuse a file with a key that says something else than the model does, or that nobody here understands.
+def require_known(path: Path, metadata: Metadata, config: Any) -> list[str]:
+    """Keys that nothing here reads and no answer depends on, as "FILE: KEY".
+
+    Refuses a file with a key that says something else than the model does, or that nobody here understands.
 
     Args:
         metadata: the file's keys.
@@ -97,16 +101,21 @@ def require_known(path: Path, metadata: Metadata, config: Any) -> None:
     architecture = metadata["general.architecture"]
     used = _converted(architecture)
     read = {architecture, *MODEL_ARCH_NAMES.values(), *SECTIONS}
+    notes: list[str] = []
     for key, value in metadata.items():
         if key.startswith((*HARMLESS, "split.")) or key == "tokenizer.chat_template":
             continue
         section, _, name = key.partition(".")
         if name and section not in read:
-            continue  # a note of whoever made the file, under their own name
+            notes.append(f"{path.name}: {key}")  # of whoever made the file, under their own name
+            continue
         if section == "tokenizer" and name.removeprefix("ggml.") in TOKENIZER:
             continue
         if section == architecture:
-            if name in used or name in APPLIED or name in HARMLESS_OF_MODELS:
+            if name in HARMLESS_OF_MODELS:
+                notes.append(f"{path.name}: {key}")
+                continue
+            if name in used or name in APPLIED:
                 continue
             if name in DONE and _same(value, DONE[name](config)):
                 continue
@@ -119,6 +128,7 @@ def require_known(path: Path, metadata: Metadata, config: Any) -> None:
         )
     if getattr(config, "sliding_window", None) and "attention.sliding_window" not in used:
         config.sliding_window = None  # a default of the class; a file with a window says so
+    return notes
 
 
 def _converted(architecture: str) -> set[str]:

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 NO_TOKEN = -1
 
 
-def load_model(folder: Path, task: str, dtype: str = "float32") -> torch.nn.Module:
+def load_model(folder: Path, task: str, dtype: str = "float32", *, unread: list[str] | None = None) -> torch.nn.Module:
     """The model in eval mode on the CPU, with the adapter that `folder` may hold in effect.
 
     Args:
         folder: config.json and safetensors weights; a folder `adapter` in it holds a PEFT adapter.
         task: a key of `tasks.TASKS`.
         dtype: "float32" or "float64".
+        unread: is given the names of tensors that the model has no place for, and does not need.
 
     Raises:
         UsageError: the architecture has no head for this task.
@@ -59,7 +60,9 @@ def load_model(folder: Path, task: str, dtype: str = "float32") -> torch.nn.Modu
     adapter = folder / ADAPTER
     given = shapes(adapter / WEIGHTS) if adapter.is_dir() else {}
     others = [name for name in offered if name != task]
-    require_fit(model, info, task, folder, adapter=given, shown=shown, others=others)
+    needless = require_fit(model, info, task, folder, adapter=given, shown=shown, others=others)
+    if unread is not None:
+        unread += needless
     for name, tensor in model.state_dict().items():
         if (
             tensor.is_floating_point()

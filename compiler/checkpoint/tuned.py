@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -14,8 +13,10 @@ from safetensors import safe_open
 
 from compiler.checkpoint.adapter import CONFIG, ORIGIN, VIRTUAL, WEIGHTS
 from compiler.checkpoint.quiet import quiet
+from compiler.checkpoint.tuner import unknown
 from compiler.checkpoint.virtual import PREFIX, VirtualTokens
 from compiler.errors import CheckpointError
+from compiler.reading import read_json
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -238,17 +239,13 @@ def _config(folder: Path) -> PeftConfig:
     from peft import PEFT_TYPE_TO_CONFIG_MAPPING
 
     path = folder / CONFIG
-    stated = json.loads(path.read_bytes())
+    stated = read_json(path, dict[str, Any], CheckpointError)
     kind = PEFT_TYPE_TO_CONFIG_MAPPING[stated["peft_type"]]
     known = {field.name for field in dataclasses.fields(kind)}
-    strangers = sorted(name for name, value in stated.items() if name not in known and value)
-    strangers = [name for name in strangers if name != "peft_version"]
-    if strangers:
-        raise CheckpointError(
-            f"{_shown(folder)}: settings of another version of PEFT",
-            found=", ".join(strangers),
-            action="update peft, or save the adapter with the installed version",
-        )
+    unknown(
+        {name: value for name, value in stated.items() if name not in known} | {"peft_type": stated["peft_type"]},
+        _shown(folder),
+    )
     dropped = {"auto_mapping", "runtime_config", "inference_mode", "revision"}
     try:
         return kind(**{name: value for name, value in stated.items() if name in known - dropped}, inference_mode=True)

@@ -11,6 +11,8 @@ from compiler.cli.output import size, table
 from compiler.records import Certificate, Checked, Finding, Manifest, Measured, Series
 from compiler.statistics import Ratio, ratio_of_medians, summarize
 
+SHOWN = 8  # names of what was not read; all of them are in the certificate
+
 
 def read(bundle: Path) -> tuple[Manifest, Certificate]:
     """What a bundle says of itself; its other files are not looked at."""
@@ -53,6 +55,7 @@ def summary(bundle: Path) -> dict[str, Any]:
         "serving": certificate.checked.serving,
         "plans": [{"target": plan.target, "file": plan.file, "size_bytes": plan.size} for plan in manifest.plans],
         "adapters": certificate.checked.adapters,
+        "unread": certificate.unread,
     }
 
 
@@ -76,6 +79,9 @@ def show(bundle: Path) -> None:
         ("digest", result["digest"]),
     ]
     table(("", ""), rows)
+    if certificate.unread:
+        names = ", ".join(certificate.unread[:SHOWN]) + (", ..." if len(certificate.unread) > SHOWN else "")
+        click.echo(f"not read, {len(certificate.unread)} that no answer depends on: {names}")
     for left_out in (run for run in certificate.passes if not run.kept):
         click.echo(f"left out: {left_out.name}: {left_out.reason}")
 

@@ -17,7 +17,7 @@ from typing import Any
 import onnx_ir as ir
 
 from compiler import records
-from compiler.checkpoint import Checkpoint, load_model, sentence
+from compiler.checkpoint import Checkpoint, leftover, load_model, load_tokenizer, sentence
 from compiler.checkpoint.failing import modeling
 from compiler.checkpoint.length import context_length, kept_length
 from compiler.checkpoint.virtual import VirtualTokens
@@ -42,11 +42,14 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
         ExportError: the model cannot be traced or the graph is not valid.
     """
     started = time.perf_counter()
-    loaded: Any = load_model(checkpoint.folder, checkpoint.task)
+    needless: list[str] = []
+    loaded: Any = load_model(checkpoint.folder, checkpoint.task, unread=needless)
     kind = TASKS[checkpoint.task].kind
     virtual = loaded if isinstance(loaded, VirtualTokens) else None
     model = virtual.base if virtual else loaded
-    vocabulary = carry(checkpoint, model, out)
+    tokenizer = load_tokenizer(checkpoint.folder)
+    unread = leftover.entries(checkpoint, tokenizer, needless)
+    vocabulary = carry(checkpoint, model, tokenizer, out)
     stated = length = context_length(checkpoint.folder, model) - (virtual.virtual if virtual else 0)
     changes = lora.read(model, checkpoint.adapters, kind)
     encoder: Graph | None = None
@@ -91,6 +94,7 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
         context_length=length,
         stated_context=stated,
         context_reason=reason,
+        unread=unread,
         vocabulary=vocabulary,
         seconds=time.perf_counter() - started,
         versions=versions(),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from compiler.checkpoint import Checkpoint, load_tokenizer, sentence
+from compiler.checkpoint import Checkpoint, sentence
 from compiler.errors import CheckpointError
 from compiler.generation import FOLLOWED, IDLE, REFUSED, read, require_tokens
 from compiler.reading import read_json
@@ -18,14 +18,13 @@ GENERATION = "generation_config.json"
 CARRIED = ("config.json", "special_tokens_map.json")
 
 
-def carry(checkpoint: Checkpoint, model: Any, out: Path) -> int:
+def carry(checkpoint: Checkpoint, model: Any, tokenizer: Any, out: Path) -> int:
     """Write configuration, tokenizer and chat templates into `out`; gives the vocabulary's size.
 
     Raises:
         CheckpointError: the tokenizer cannot be loaded or does not fit the model, or a setting of generation that would
             change answers is not supported.
     """
-    tokenizer = load_tokenizer(checkpoint.folder)
     if not getattr(tokenizer, "is_fast", False):
         raise CheckpointError(
             f"{checkpoint.location}: this tokenizer has no tokenizer.json form",

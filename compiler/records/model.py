@@ -94,6 +94,9 @@ class Exported(Record, frozen=True):
 
     `stated_context` is the context that the checkpoint states (0: not known). Where `context_length` is less,
     `context_reason` says why.
+
+    `unread` names what of the checkpoint was not read since no answer depends on it: entries of its files, such as
+    "config.json: n_ctx", tensors, files.
     """
 
     source: Source
@@ -117,6 +120,7 @@ class Exported(Record, frozen=True):
     token_rows: int = 0
     stated_context: int = 0
     context_reason: str = ""
+    unread: tuple[str, ...] = ()
     adapters: tuple[Adapter, ...] = ()
     schema_version: int = SCHEMA_VERSION
 

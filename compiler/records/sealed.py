@@ -17,7 +17,8 @@ class Certificate(Record, frozen=True):
     """The verdict and everything it rests on.
 
     It holds for texts of up to `context_length` tokens. The checkpoint states `stated_context`; where that is more,
-    `context_reason` says why it is not promised.
+    `context_reason` says why it is not promised. `unread` is what of the checkpoint was not read since no answer
+    depends on it.
     """
 
     verdict: Literal["pass", "fail"]
@@ -38,6 +39,7 @@ class Certificate(Record, frozen=True):
     context_length: int = 0
     stated_context: int = 0
     context_reason: str = ""
+    unread: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
 

@@ -51,4 +51,5 @@ def certificate(
         context_length=checked.context,
         stated_context=optimized.exported.stated_context,
         context_reason=optimized.exported.context_reason,
+        unread=optimized.exported.unread,
     )

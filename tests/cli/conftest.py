@@ -161,6 +161,7 @@ def certificate() -> Certificate:
         measured=measured(),
         machine=profile.detect(),
         versions={},
+        unread=("config.json: n_ctx", "tf_model.h5"),
     )
 
 

@@ -23,6 +23,7 @@ def test_inspect_for_a_person(invoke, certified: Path) -> None:
     assert "left out: fuse-silu: changes answers" in answer.stdout
     assert "4.00 (4.00 to 4.00)" in answer.stdout
     assert kind(records.load(certified / CERTIFICATE, Certificate).machine) in answer.stdout
+    assert "not read, 2 that no answer depends on: config.json: n_ctx, tf_model.h5\n" in answer.stdout
     assert answer.stdout.count("files: all 2 as sealed\n") == 1
     assert answer.stderr == ""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from compiler.checkpoint import Checkpoint
+from compiler.checkpoint import Checkpoint, load_tokenizer
 from compiler.export.carried import carry
 from compiler.records import Source
 from tests import models
@@ -64,7 +64,7 @@ def test_several_chat_templates(tmp_path: Path, stored: str) -> None:
         (made.folder / "additional_chat_templates").mkdir()
         (made.folder / "additional_chat_templates" / "tool_use.jinja").write_text("with tools")
     (tmp_path / "out").mkdir()
-    assert carry(made, small(), tmp_path / "out") == models.VOCABULARY
+    assert carry(made, small(), load_tokenizer(made.folder), tmp_path / "out") == models.VOCABULARY
     assert templates_of(tmp_path / "out") == NAMED
 
 
@@ -73,5 +73,5 @@ def test_one_chat_template_or_none(tmp_path: Path, template: str | None) -> None
     made = checkpoint(tmp_path / "checkpoint", **({"chat_template": template} if template else {}))
     (made.folder / "chat_template.jinja").unlink(missing_ok=True)
     (tmp_path / "out").mkdir()
-    carry(made, small(), tmp_path / "out")
+    carry(made, small(), load_tokenizer(made.folder), tmp_path / "out")
     assert templates_of(tmp_path / "out") == template
