@@ -69,6 +69,8 @@ class Answerer:
         allow_no_answer: bool,
     ) -> list[Answer]:
         """See `Model.answer`."""
+        if not isinstance(allow_no_answer, bool):
+            raise InputError("allow_no_answer", found=shown(allow_no_answer), expected="True or False")
         _refuse(question, context, top_k=top_k, max_answer_length=max_answer_length, doc_stride=doc_stride)
         if allow_no_answer and self._nothing is None:
             raise UsageError("the bundle's tokenizer has no token that stands for no answer", expected="a CLS token")

@@ -59,11 +59,11 @@ class Classifier:
         """See `Model.classify`."""
         if top_k is not None:
             as_count(top_k, "top_k")
-        if function is not None and function not in FUNCTIONS:
+        if function is not None and (not isinstance(function, str) or function not in FUNCTIONS):
             raise InputError(
-                f'function "{function}" is unknown',
+                f"function {shown(function)} is unknown",
                 expected=", ".join(FUNCTIONS),
-                action=did_you_mean(function, FUNCTIONS),
+                action=did_you_mean(str(function), FUNCTIONS),
             )
         single = isinstance(inputs, str | tuple)
         each: list[Any] = [inputs] if single else list(inputs) if isinstance(inputs, Sequence) else [inputs]

@@ -55,7 +55,8 @@ class Encoder:
         self.text = text
         self._inputs = [(tensor.name, np.dtype(tensor.dtype), len(tensor.shape)) for tensor in manifest.inputs]
         # Some tokenizers tell no pair's texts apart although the model could.
-        self._types = "token_type_ids" in text.settings.get("model_input_names", ["token_type_ids"])
+        told = text.settings.get("model_input_names", ["token_type_ids"])
+        self._types = isinstance(told, list) and "token_type_ids" in told
         # A model that gives one answer a text finds the text's end by its padding token, if at all.
         pooled = not any("sequence" in tensor.shape for tensor in manifest.outputs)
         last = not text.pads or text.settings.get("padding_side") == "left"

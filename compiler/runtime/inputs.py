@@ -7,6 +7,7 @@ from typing import Any
 
 from compiler.errors import InputError
 
+MOST = 2**31 - 1  # things that anything here is counted in
 _SHOWN = 80  # characters of a text that an error shows
 
 
@@ -30,9 +31,9 @@ def as_texts(value: Any, name: str) -> tuple[list[str], bool]:
 
 
 def as_count(value: Any, name: str) -> int:
-    """A whole number from 1 on."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError(f"{name} is a number of things", found=repr(value), expected="1 or more")
+    """A whole number from 1 on, of at most 31 bits."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST:
+        raise InputError(f"{name} is a number of things", found=shown(value), expected=f"1 or more, up to {MOST}")
     return value
 
 

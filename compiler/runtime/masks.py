@@ -103,9 +103,9 @@ class MaskFiller:
         """Token ids of the words; a word of several tokens counts as its first, with a warning."""
         found = set()
         for word in words:
+            ids = self._encoder.text.encode([word], special=False)[0].ids  # refuses what is no Unicode
             token = self._tokenizer.token_to_id(word)
             if token is None:
-                ids = self._encoder.text.encode([word], special=False)[0].ids
                 if not ids:
                     raise InputError("a target has no tokens", found=shown(word), expected="a word")
                 token = ids[0]

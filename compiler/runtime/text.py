@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import sys
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -37,7 +38,7 @@ class Text:
         ends: tokens that end an answer.
         pad: a token to fill rows with, where `pads` the one by which the model itself finds a text's end; the attention
             mask hides it.
-        pads: the model's configuration names a padding token.
+        pads: the model's configuration names a padding token, and the model has it.
         chat: the chat templates, or None.
         config: config.json.
         declared: the settings of generation, of a bundle that generates.
@@ -75,10 +76,12 @@ class Text:
         declared = [generation, model, {f"{name}_token_id": token for name, token in ids.items()}]
         self.bos: int | None = next(iter(_ids(declared, "bos_token_id")), None)
         own = _ids([_of_text(model)], "pad_token_id")
-        self.pads = bool(own) and own[0] >= 0
+        rows = manifest.token_rows or sys.maxsize
+        self.pads = bool(own) and 0 <= own[0] < rows
         # Only generation may have a padding token of its own; other graphs know that of config.json.
         filling = declared if manifest.cache else [_of_text(model), *declared[1:]]
-        self.pad: int = max(0, next(iter(_ids(filling, "pad_token_id")), 0))
+        pad = next(iter(_ids(filling, "pad_token_id")), 0)
+        self.pad: int = pad if 0 <= pad < rows else 0
         # transformers asks nobody else for the ends; a bundle without that file is older than this rule.
         ending = [generation] if manifest.cache and generation else declared
         self.ends: frozenset[int] = frozenset(_ids(ending, "eos_token_id"))

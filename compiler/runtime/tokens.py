@@ -12,7 +12,7 @@ from compiler.engines import Session
 from compiler.errors import InputError, did_you_mean
 from compiler.records import Manifest
 from compiler.runtime.encoding import Encoder
-from compiler.runtime.inputs import as_texts
+from compiler.runtime.inputs import as_texts, shown
 from compiler.runtime.scores import labels, softmax
 from compiler.runtime.text import Text
 
@@ -45,20 +45,21 @@ class TokenClassifier:
         self, session: Session, texts: str | Sequence[str], aggregation: str, ignore: Collection[str]
     ) -> list[Entity] | list[list[Entity]]:
         """See `Model.classify_tokens`."""
-        if aggregation not in AGGREGATIONS:
+        if not isinstance(aggregation, str) or aggregation not in AGGREGATIONS:
             raise InputError(
                 f'aggregation "{aggregation}" is unknown',
                 expected=", ".join(AGGREGATIONS),
                 action=did_you_mean(str(aggregation), AGGREGATIONS),
             )
         inputs, single = as_texts(texts, "classify_tokens()")
+        left_out = {*_labels(ignore)}
         encodings = self._encoder.encode(inputs, offsets=True)
         answers: list[list[Entity]] = [[] for _ in inputs]
         for rows, _, outputs in self._encoder.run(session, encodings):
             for row, logits in zip(rows, outputs["logits"], strict=True):
                 pieces = list(self._pieces(inputs[row], encodings[row], softmax(logits)))
                 found = self._tokens(pieces) if aggregation == "none" else self._entities(pieces, aggregation)
-                answers[row] = [each for each in found if each.get("entity", each.get("entity_group")) not in ignore]
+                answers[row] = [each for each in found if each.get("entity", each.get("entity_group")) not in left_out]
         return answers[0] if single else answers
 
     def _pieces(self, text: str, encoding: Encoding, scores: np.ndarray) -> Iterator[Piece]:
@@ -116,6 +117,12 @@ class TokenClassifier:
 
     def _label(self, piece: Piece) -> str:
         return self._labels[int(piece.scores.argmax())]
+
+
+def _labels(ignore: Any) -> Collection[str]:
+    if isinstance(ignore, str) or not isinstance(ignore, Collection) or not all(isinstance(e, str) for e in ignore):
+        raise InputError("ignore takes a list of labels", found=shown(ignore), expected="strings")
+    return ignore
 
 
 def _grouped(pieces: Sequence[Piece], belongs: Callable[[Piece, Piece], bool]) -> Iterator[list[Piece]]:
