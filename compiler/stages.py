@@ -259,6 +259,7 @@ def run_check(
 def run_measure(folder: Path, identity: str, reference: Path, progress: Progress) -> Measured | None:
     """Nothing is measured where another engine than the bundle's own answers: its speed says nothing about them."""
     from compiler.engines import serving
+    from compiler.measure import forget_unsteady, measure
 
     manifest = records.load(folder / bundle.MANIFEST, Manifest)
     answers = serving(manifest, manifest.options)
@@ -267,16 +268,16 @@ def run_measure(folder: Path, identity: str, reference: Path, progress: Progress
         return None
 
     def make(_: Path) -> Measured:
-        from compiler.measure import measure
-
         return measure(folder, reference, progress=report(progress, "measure"))
 
     machine = profile.detect()
-    code = ("measure", "checkpoint", "runtime", "generation.py", "engines")
+    code = ("measure", "checkpoint", "runtime", "generation.py", "engines", "statistics.py", "records")
     name = key(identity, machine, answers, code=code, packages=("torch", "transformers"))
     started = _started(progress, "measure", "engine and PyTorch, one process each")
+    kept = cache_folder() / "measure" / name
+    forget_unsteady(kept, MEASURED)
     with telling(_warning(progress, "measure")):
-        return stage(cache_folder() / "measure" / name, MEASURED, Measured, make, started).record
+        return stage(kept, MEASURED, Measured, make, started).record
 
 
 def _graphs(exported: Exported) -> tuple[str, ...]:

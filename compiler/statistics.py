@@ -38,6 +38,13 @@ def summarize(samples: Sequence[float]) -> Summary:
     return Summary(n=len(samples), median=median, p90=p90, p99=p99, iqr=q75 - q25)
 
 
+def drift(samples: Sequence[float]) -> float:
+    """By what share of it the median of the first half the second half's is above or below. Needs two samples."""
+    half = len(samples) // 2
+    first, second = float(np.median(samples[:half])), float(np.median(samples[half:]))
+    return (second - first) / min(first, second)
+
+
 def ratio_of_medians(numerator: Sequence[float], denominator: Sequence[float]) -> Ratio:
     """median(numerator) / median(denominator); both are resampled independently (percentile bootstrap)."""
     generator = np.random.default_rng(SEED)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.statistics import interval, ratio_of_medians, summarize
+from compiler.statistics import drift, interval, ratio_of_medians, summarize
 
 
 def test_summary_of_known_values() -> None:
@@ -62,3 +62,16 @@ def test_the_interval_of_a_share(successes: int, samples: int, low: float, high:
 def test_a_share_of_nothing_has_no_interval() -> None:
     with pytest.raises(ValueError, match="no samples"):
         interval(0, 0)
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [
+        ([2.0, 2.0, 3.0, 3.0], 0.5),
+        ([3.0, 3.0, 2.0, 2.0], -0.5),
+        ([2.0, 9.0, 2.0, 2.0, 2.0, 9.0], 0.0),
+        ([1.0, 4.0], 3.0),
+    ],
+)
+def test_drift_is_how_far_the_second_half_lies_from_the_first(samples: list[float], expected: float) -> None:
+    assert drift(samples) == expected

@@ -51,6 +51,7 @@ def summary(bundle: Path) -> dict[str, Any]:
         "precision": certificate.precision,
         "size_bytes": sum(entry.size for entry in manifest.files.values()),
         "speedup": plain(speedups(certificate.measured)),
+        "unsteady": certificate.measured.unsteady if certificate.measured else (),
         "findings": certificate.checked.findings,
         "serving": certificate.checked.serving,
         "plans": [{"target": plan.target, "file": plan.file, "size_bytes": plan.size} for plan in manifest.plans],
@@ -82,6 +83,7 @@ def show(bundle: Path) -> None:
     if certificate.unread:
         names = ", ".join(certificate.unread[:SHOWN]) + (", ..." if len(certificate.unread) > SHOWN else "")
         click.echo(f"not read, {len(certificate.unread)} that no answer depends on: {names}")
+    warn_of_noise(certificate.measured)
     for left_out in (run for run in certificate.passes if not run.kept):
         click.echo(f"left out: {left_out.name}: {left_out.reason}")
 
@@ -147,12 +149,20 @@ def show_measured(measured: Measured) -> None:
         for series in measured.engine.series
     ]
     table(("measurement", "unit", measured.engine.name, "PyTorch", "times", "samples"), rows, "Medians")
+    warn_of_noise(measured)
     runners = [runner for runner in (measured.engine, measured.reference) if runner]
     costs = [
         (runner.name, runner.threads, runner.load_seconds, size(runner.peak_memory_bytes), size(runner.disk_bytes))
         for runner in runners
     ]
     table(("runner", "threads", "load s", "peak memory", "on disk"), costs)
+
+
+def warn_of_noise(measured: Measured | None) -> None:
+    """Name the series that are no figures to rely on."""
+    if measured and measured.unsteady:
+        named = ", ".join(each.text for each in measured.unsteady)
+        click.echo(f"NOT STEADY, no figures to rely on: {named}; measure again while nothing else runs here")
 
 
 def _ratio(ours: Series, theirs: Series) -> Ratio:

@@ -16,10 +16,11 @@ from compiler.machine import detect
 from compiler.machine import threads as threads_of
 from compiler.measure.process import Worker
 from compiler.measure.protocol import Samples, Spec, Usage
+from compiler.measure.steadiness import forget_unsteady, unsteady
 from compiler.measure.workloads import workloads_of
 from compiler.records import Manifest, Measured, Runner, Series
 
-__all__ = ["measure"]
+__all__ = ["forget_unsteady", "measure"]
 
 ROUNDS = 3
 
@@ -72,6 +73,7 @@ def measure(folder: Path, reference: Path | None, *, progress: Progress = _silen
         reference=runners[1] if len(runners) > 1 else None,
         machine=machine,
         seconds=time.perf_counter() - start,
+        unsteady=unsteady(runners),
     )
 
 

@@ -56,6 +56,7 @@ from compiler.records.proof import (
     NoiseSource,
     Runner,
     Series,
+    Unsteady,
 )
 from compiler.records.sealed import (
     Certificate,
@@ -106,6 +107,7 @@ __all__ = [
     "System",
     "Tensor",
     "Truncate",
+    "Unsteady",
     "encode",
     "load",
     "parse",

@@ -96,11 +96,31 @@ class Runner(Record, frozen=True):
     disk_bytes: int
 
 
+class Unsteady(Record, frozen=True):
+    """A series whose samples lie too far apart for its median to be relied on.
+
+    `spread` is the distance of the quartiles over the median, `drift` by how much the median of the second half is
+    above or below that of the first, over the smaller of the two.
+    """
+
+    runner: str
+    series: str
+    spread: float
+    drift: float
+
+    @property
+    def text(self) -> str:
+        return f"{self.series} of {self.runner} (spread {self.spread:.0%}, second half {self.drift:+.0%})"
+
+
 class Measured(Record, frozen=True):
+    """`unsteady` names the series that other work on the machine disturbed."""
+
     engine: Runner
     reference: Runner | None
     machine: Machine
     seconds: float
+    unsteady: tuple[Unsteady, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
 

@@ -80,6 +80,8 @@ def _bundle(of: Bundle) -> Iterator[str]:
         for each in of.cost
     ]
     yield from _table(("", "value", "n"), [*gained, *disk, *cost])
+    if certificate.measured and (noisy := certificate.measured.unsteady):
+        yield from ("", f"**Not steady, no figures to rely on:** {text(', '.join(each.text for each in noisy))}")
     yield from ("", "<details><summary>Parity with PyTorch float32</summary>", "")
     found = [("", each) for each in certificate.checked.findings]
     found += [(name, each) for name, findings in certificate.checked.adapters.items() for each in findings]

@@ -7,11 +7,12 @@ import pytest
 from msgspec.structs import replace
 
 from compiler import records
-from compiler.bundle import CERTIFICATE, DIGEST, MANIFEST
+from compiler.bundle import CERTIFICATE, DIGEST, MANIFEST, read, seal
 from compiler.cli import summary
 from compiler.cli.inspect import _vectors
 from compiler.errors import IntegrityError
 from compiler.machine import kind
+from compiler.measure.steadiness import unsteady
 from compiler.records import Certificate, Dense, Normalize, Pooling
 
 
@@ -26,6 +27,21 @@ def test_inspect_for_a_person(invoke, certified: Path) -> None:
     assert "not read, 2 that no answer depends on: config.json: n_ctx, tf_model.h5\n" in answer.stdout
     assert answer.stdout.count("files: all 2 as sealed\n") == 1
     assert answer.stderr == ""
+
+
+def test_noise_of_the_measurement_is_said(invoke, certified: Path) -> None:
+    assert "NOT STEADY" not in invoke("inspect", certified).stdout
+    before = records.load(certified / CERTIFICATE, Certificate)
+    assert before.measured is not None
+    slow = replace(before.measured.engine.series[0], samples=(1.0, 1.0, 1.0, 3.0, 3.0, 3.0))
+    engine = replace(before.measured.engine, series=(slow,))
+    noisy = replace(before.measured, engine=engine, unsteady=unsteady((engine,)))
+    records.save(replace(before, measured=noisy), certified / CERTIFICATE)
+    seal(certified, read(certified))
+    said = "NOT STEADY, no figures to rely on: first token of onnxruntime-cpu (spread 100%, second half +200%)"
+    assert invoke("inspect", certified).stdout.count(said) == 2  # with the verdict, and with the figures
+    found = invoke("inspect", certified, "--json").json["certificate"]["measured"]["unsteady"]
+    assert found == [{"runner": "onnxruntime-cpu", "series": "first token", "spread": 1.0, "drift": 2.0}]
 
 
 def test_inspect_as_json_is_the_records(invoke, certified: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 from msgspec.structs import replace
 
 from compiler import records
+from compiler.records import Unsteady
 from compiler.records.document import Entry, Report
-from compiler.report import html, junit, markdown
+from compiler.report import html, junit, markdown, single
 from compiler.report.changes import changes
 from compiler.report.front import front
 from compiler.report.growth import LEFT, RIGHT, WIDTH, growth
@@ -40,6 +41,19 @@ def test_every_format_says_where_it_broke(form: str) -> None:
     said = FORMATS[form](ALL)
     for words in ("perplexity.ratio", "latency_1x32", "model.layers.2", "BiasGelu"):
         assert words in said, words
+
+
+@pytest.mark.parametrize("form", ["html", "markdown", "json"])
+def test_noise_of_a_measurement_is_said(form: str) -> None:
+    noisy = Unsteady(runner="pytorch", series="latency_1x32", spread=1.25, drift=-0.5)
+    before = certificate(BAD)
+    assert before.measured is not None
+    said = FORMATS[form](single(replace(before, measured=replace(before.measured, unsteady=(noisy,))), "x", "x"))
+    calm = FORMATS[form](single(before, "x", "x"))
+    words = {"html": "Not steady", "markdown": "Not steady", "json": '"spread": 1.25'}[form]
+    assert (words in said, words in calm) == (True, False)
+    if form == "html":
+        assert {1.25, -0.5} <= {value for value, _ in Page(said).numbers}
 
 
 def test_a_page_with_everything_is_well_formed_and_small() -> None:
