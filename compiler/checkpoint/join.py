@@ -16,6 +16,7 @@ import msgspec
 
 from compiler.cache import INDEX, intact, seal
 from compiler.checkpoint.adapter import CONFIG, ORIGIN, TOKENIZER, WEIGHTS, Adapter, last_part
+from compiler.checkpoint.apart import require_same_texts
 from compiler.checkpoint.resolve import Checkpoint
 from compiler.checkpoint.weights import shapes
 from compiler.errors import CheckpointError
@@ -80,10 +81,14 @@ def _join(checkpoint: Checkpoint, base: Path, adapter: Adapter, cache: Path) -> 
     out = cache / "checkpoint" / hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     if intact(out):
         return out
-    own = {name for name in TOKENIZER if (adapter.folder / name).is_file()} if _brings_tokenizer(adapter) else set()
+    own: set[str] = set()
+    if adapter.name:
+        require_same_texts(adapter, checkpoint.folder)
+    elif (adapter.folder / "tokenizer.json").is_file():
+        own = {name for name in TOKENIZER if (adapter.folder / name).is_file()}
     with staging(out, "config.json") as folder:
         for path in [base] if base.is_file() else base.iterdir():
-            if path.name not in {"config.json", INDEX, *own}:
+            if path.name not in {"config.json", INDEX, *own, *_outdone(adapter, own)}:
                 os.symlink(path.absolute(), folder / path.name)
         for name in own:
             shutil.copyfile(adapter.folder / name, folder / name)
@@ -97,8 +102,12 @@ def _join(checkpoint: Checkpoint, base: Path, adapter: Adapter, cache: Path) -> 
     return out
 
 
-def _brings_tokenizer(adapter: Adapter) -> bool:
-    return not adapter.name and (adapter.folder / "tokenizer.json").is_file()
+def _outdone(adapter: Adapter, own: set[str]) -> set[str]:
+    """The base's chat templates, which would come before one in the adapter's tokenizer_config.json."""
+    settings = adapter.folder / "tokenizer_config.json"
+    if settings.name in own and read_json(settings, dict[str, Any], CheckpointError).get("chat_template"):
+        return {"chat_template.jinja", "additional_chat_templates"}
+    return set()
 
 
 def _labels(adapter: Adapter, config: dict[str, Any]) -> dict[str, Any]:

@@ -82,7 +82,8 @@ def _one_head(value: Any, config: Mapping[str, Any], _: str) -> bool:
     """The width of a head that follows from the others."""
     hidden = next((config[name] for name in ("hidden_size", "d_model", "n_embd", "dim") if name in config), None)
     heads = next((config[name] for name in ("num_attention_heads", "n_head", "n_heads") if name in config), None)
-    return value is None or (isinstance(hidden, int) and isinstance(heads, int) and value * heads == hidden)
+    numbers = isinstance(value, int) and isinstance(hidden, int) and isinstance(heads, int)
+    return value is None or (numbers and value * heads == hidden)
 
 
 def _all_heads(value: Any, config: Mapping[str, Any], _: str) -> bool:
@@ -105,7 +106,7 @@ def _positions(value: Any, _: Mapping[str, Any], code: str) -> bool:
     rotary = "rotary" in code.lower()
     said = {"absolute": True, "rope": rotary, "rotary": rotary, "alibi": "alibi" in code.lower()}
     # Turned in pairs of neighbours, which one can't see from the code
-    return value is None or said.get(value, value == "rope_gptj" and "Cohere" in code)
+    return value is None or said.get(str(value), value == "rope_gptj" and "Cohere" in code)
 
 
 def _causal(value: Any, _: Mapping[str, Any], code: str) -> bool:

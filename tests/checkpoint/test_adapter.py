@@ -7,11 +7,12 @@ import pickle
 import shutil
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
 
-from compiler.checkpoint import Checkpoint, adapter, resolve
+from compiler.checkpoint import Checkpoint, adapter, load_tokenizer, resolve
 from compiler.checkpoint.adapter import CONFIG, WEIGHTS, find
 from compiler.checkpoint.join import attach
 from compiler.errors import CheckpointError, UsageError
@@ -153,6 +154,67 @@ def test_the_adapters_tokenizer_replaces_the_bases(checkpoint: Checkpoint, folde
     joined = attach(checkpoint, find([str(folder)]), None, tmp_path)
     assert (joined.folder / "chat_template.jinja").read_text() == "{{ messages[0].content }}"
     assert (joined.folder / "model.safetensors").samefile(checkpoint.folder / "model.safetensors")
+
+
+def test_the_template_in_an_adapters_settings_comes_before_the_bases_file(
+    folder: Path, base: Path, tmp_path: Path
+) -> None:
+    own = Path(shutil.copytree(base, tmp_path / "small-llm"))
+    (own / "chat_template.jinja").write_text("the base's")
+    shutil.copyfile(base / "tokenizer.json", folder / "tokenizer.json")
+    settings = json.loads((base / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "chat_template": "the adapter's"}))
+    joined = attach(resolve(str(own), cache=tmp_path), find([str(folder)]), None, tmp_path)
+    assert load_tokenizer(joined.folder).chat_template == "the adapter's"
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    joined = attach(resolve(str(own), cache=tmp_path), find([str(folder)]), None, tmp_path)
+    assert load_tokenizer(joined.folder).chat_template == "the base's"
+
+
+def test_an_adapter_kept_apart_shares_its_bases_tokens(checkpoint: Checkpoint, folder: Path, tmp_path: Path) -> None:
+    tokenizer = json.loads((checkpoint.folder / "tokenizer.json").read_text())
+    path = folder / "tokenizer.json"
+
+    def attached(**changes: Any) -> Checkpoint:
+        path.write_text(json.dumps({**tokenizer, **changes}))
+        return attach(checkpoint, find([f"x={folder}"]), None, tmp_path)
+
+    more = {"id": 300, "content": "[PAD]", "single_word": False, "lstrip": False, "rstrip": False,
+            "normalized": False, "special": True}  # fmt: skip
+    padding = {"strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0,
+               "pad_type_id": 0, "pad_token": "</s>"}  # fmt: skip
+    for same in ({}, {"padding": padding}, {"added_tokens": [*tokenizer["added_tokens"], more]}):
+        assert attached(**same).adapters[0].joined
+    frame = {"type": "Sequence", "normalizers": [{"type": "Lowercase"}]}
+    vocabulary = tokenizer["model"]["vocab"]
+    first, second = sorted(vocabulary, key=vocabulary.get)[10:12]
+    swapped = {**vocabulary, first: vocabulary[second], second: vocabulary[first]}
+    for changes, found in (
+        ({"normalizer": frame}, "other tokens for"),
+        ({"model": {**tokenizer["model"], "vocab": swapped}}, "in the base"),
+    ):
+        with pytest.raises(CheckpointError, match="trained with another tokenizer") as caught:
+            attached(**changes)
+        assert found in caught.value.found
+    path.write_text("{")
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json cannot be loaded"):
+        attach(checkpoint, find([f"x={folder}"]), None, tmp_path)
+
+
+@pytest.mark.parametrize("kept", ["chat_template.jinja", "tokenizer_config.json"])
+def test_an_adapter_kept_apart_shares_its_bases_chat_template(
+    folder: Path, base: Path, kept: str, tmp_path: Path
+) -> None:
+    own = Path(shutil.copytree(base, tmp_path / "small-llm"))
+    (own / "chat_template.jinja").write_text("{{ messages }}")
+    checkpoint = resolve(str(own), cache=tmp_path)
+    for template, same in (("{{ messages }}\n", True), ("### {{ messages }}", False)):
+        (folder / kept).write_text(template if kept.endswith("jinja") else json.dumps({"chat_template": template}))
+        if same:
+            assert attach(checkpoint, find([f"x={folder}"]), None, tmp_path).adapters[0].joined
+            continue
+        with pytest.raises(CheckpointError, match="trained with another chat template"):
+            attach(checkpoint, find([f"x={folder}"]), None, tmp_path)
 
 
 def test_a_new_head_brings_its_labels(tmp_path: Path) -> None:

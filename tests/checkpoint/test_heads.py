@@ -91,6 +91,25 @@ def test_a_class_that_is_named_twice_tells_its_task(tmp_path: Path) -> None:
     assert resolve(str(folder), cache=tmp_path / "cache").task == "fill-mask"
 
 
+def test_the_number_of_labels_comes_before_their_names(tmp_path: Path) -> None:
+    """As in transformers, which then numbers the labels, and never looks at `label2id`."""
+    folder = understanding.checkpoint(tmp_path / "model", "BertForSequenceClassification")
+    path = folder / "config.json"
+    stated = json.loads(path.read_text())
+    names = {"0": "no", "1": "yes"}
+
+    def labels(**changes: Any) -> dict[int, str]:
+        path.write_text(json.dumps({**stated, **changes}))
+        found = resolve(str(folder), cache=tmp_path / "cache")
+        return dict(load_model(found.folder, found.task).config.id2label)
+
+    assert labels(id2label=names, label2id={"yes": 0, "no": 1}) == {0: "no", 1: "yes"}
+    assert labels(id2label=names, num_labels=2) == {0: "no", 1: "yes"}
+    assert labels(id2label={**names, "2": "maybe"}, num_labels=2) == {0: "LABEL_0", 1: "LABEL_1"}
+    with pytest.raises(CheckpointError, match="labels and head do not belong together"):
+        labels(id2label=names, num_labels=3)
+
+
 def test_replaced_tokens_are_told_by_discriminators_only(tmp_path: Path) -> None:
     for name, config in (("electra", transformers.ElectraConfig(**BERT)), ("bert", transformers.BertConfig(**BERT))):
         config.save_pretrained(tmp_path / name)

@@ -46,6 +46,13 @@ def test_a_rankers_activation(
     assert sentence.activation(tmp_path, {**config, "id2label": names}) == expected
 
 
+def test_a_number_of_labels_comes_before_their_names(tmp_path: Path) -> None:
+    ranker(tmp_path, activation_fn=None)
+    names = {"0": "no", "1": "yes"}
+    assert sentence.activation(tmp_path, {"id2label": names, "num_labels": 1}) == "sigmoid"
+    assert sentence.activation(tmp_path, {"id2label": names, "num_labels": 2}) is None
+
+
 @pytest.mark.parametrize(
     ("config", "expected"),
     [

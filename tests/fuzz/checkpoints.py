@@ -37,6 +37,28 @@ LLAMA = {
     "eos_token_id": [1, 2],
     "tie_word_embeddings": False,
 }
+ODD = {
+    **LLAMA,
+    "head_dim": 2,
+    "kv_channels": 2,
+    "position_embedding_type": "rope",
+    "layer_types": ["full_attention"],
+    "sliding_window": 4096,
+    "max_position_embeddings": 64,
+    "num_kv_heads": 2,
+    "n_layer": 1,
+    "n_ctx": 64,
+    "hidden_activation": "silu",
+    "norm_eps": 1e-6,
+    "is_causal": True,
+    "pruned_heads": {},
+    "alibi": False,
+    "normalize_before": False,
+    "use_embedding_sharing": False,
+    "rope_parameters": {"full_attention": {"rope_type": "yarn", "factor": 2.0, "beta_fast": 32}},
+    "auto_map": {"AutoModel": "mine.Model"},
+    "my_dropout": 0.1,
+}
 WEIGHTS = save({"embeddings.word_embeddings.weight": np.ones((6, 4), np.float32), "bias": np.zeros(4, np.float16)})
 INDEX = {
     "metadata": {"total_size": 104},

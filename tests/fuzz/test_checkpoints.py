@@ -16,6 +16,7 @@ import torch
 from hypothesis.strategies import SearchStrategy
 
 from compiler.checkpoint import resolve, sentence
+from compiler.checkpoint.accounted import unread
 from compiler.checkpoint.adapter import find
 from compiler.checkpoint.declared import configuration
 from compiler.checkpoint.load import load_tokenizer
@@ -34,6 +35,7 @@ from tests.fuzz.checkpoints import (
     LORA_WEIGHTS,
     MODULES,
     NORM,
+    ODD,
     RANKER,
     TOKENIZER,
     WEIGHTS,
@@ -131,6 +133,11 @@ def _config(folder: Path) -> object:
     return require_plausible(configuration(folder, "x"), [folder / "model.safetensors"], "x")
 
 
+def _accounted(folder: Path) -> object:
+    found = configuration(folder, "x")
+    return unread({**found, "model_type": "bert" if found["model_type"] == "bert" else "llama"}, "x")
+
+
 def _whole(folder: Path) -> object:
     return resolve(str(folder), cache=folder.parent / f"{folder.name}-cache")
 
@@ -177,6 +184,13 @@ READERS = (
         "index", CODES, json_files(_encode(INDEX)), beside({SHARD: WEIGHTS}, "model.safetensors.index.json", _index)
     ),
     Reader("config", CODES, json_files(_encode(CONFIG), _encode(LLAMA)), beside(MODEL, "config.json", _config)),
+    Reader(
+        "accounted",
+        CODES,
+        json_files(_encode(CONFIG), _encode(ODD)),
+        warm(beside(MODEL, "config.json", _accounted), _encode(CONFIG), _encode(ODD)),
+        cost=5,
+    ),
     Reader(
         "checkpoint",
         CODES | {2},

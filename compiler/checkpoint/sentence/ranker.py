@@ -22,9 +22,9 @@ def activation(folder: Path, config: dict[str, Any]) -> Literal["sigmoid", "none
         CheckpointError: it has modules, prompts or an activation that the runtime does not have; names it.
     """
     own = _before_5_4(config)
-    labels = config.get("id2label") or range(config.get("num_labels") or 2)
+    labels = config.get("num_labels") or len(config.get("id2label") or range(2))  # in transformers' order
     if task_of(folder) == "text-classification":
-        own = _of_modules(folder) or own or f"torch.nn.{'Sigmoid' if len(labels) == 1 else 'Identity'}"
+        own = _of_modules(folder) or own or f"torch.nn.{'Sigmoid' if labels == 1 else 'Identity'}"
     if own is None:
         return None
     package, _, name = own.rpartition(".")
@@ -33,7 +33,7 @@ def activation(folder: Path, config: dict[str, Any]) -> Literal["sigmoid", "none
             f"{folder}: this activation is not supported", found=own, expected="torch.nn: Sigmoid, Identity"
         )
     if name == "Identity":
-        return "none" if len(labels) == 1 else None
+        return "none" if labels == 1 else None
     return "sigmoid"
 
 

@@ -1,0 +1,73 @@
+"""An adapter that is kept apart speaks through its base's tokenizer and chat template: its own must say the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from compiler.checkpoint.adapter import Adapter
+from compiler.corpus import evaluation_text
+from compiler.errors import CheckpointError
+from compiler.reading import foreign, read_bytes, read_json
+
+SAMPLE = 20_000  # characters
+
+
+def require_same_texts(adapter: Adapter, base: Path) -> None:
+    """Refuse an adapter whose tokenizer makes other tokens than its base's, or whose chat template is another.
+
+    Tokens beyond the base's are let pass: what a text would need them for, the base has no embedding for.
+
+    Args:
+        adapter: one that is kept apart.
+        base: the folder of its base.
+
+    Raises:
+        CheckpointError: it names what differs.
+    """
+    own, ours = adapter.folder / "tokenizer.json", base / "tokenizer.json"
+    if own.is_file() and ours.is_file():
+        with foreign(CheckpointError, f"{adapter.location}: tokenizer.json cannot be loaded"):
+            found = _difference(own, ours)
+        if found:
+            raise _another(adapter, "tokenizer", found)
+    theirs, template = (_template(folder) for folder in (adapter.folder, base))
+    if theirs and template and theirs != template:
+        raise _another(adapter, "chat template", f"{str(theirs)[:60]!r}, the base's is {str(template)[:60]!r}")
+
+
+def _another(adapter: Adapter, what: str, found: str) -> CheckpointError:
+    return CheckpointError(
+        f'{adapter.location}: the adapter "{adapter.name}" was trained with another {what} than its base has',
+        found=found,
+        expected=f"the base's {what}, which all adapters of a bundle share",
+        action=f"compile it in (--adapter {adapter.location} alone), or remove its {what} if it is not meant",
+    )
+
+
+def _difference(own: Path, base: Path) -> str:
+    """The first token or text for which one tokenizer gives another id than the other; "" where there is none."""
+    from tokenizers import Tokenizer
+
+    theirs, ours = Tokenizer.from_file(str(own)), Tokenizer.from_file(str(base))
+    for tokenizer in (theirs, ours):
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+    known = theirs.get_vocab()
+    for token, number in ours.get_vocab().items():
+        if known.get(token) != number:
+            return f"{token!r} is {known.get(token)}, in the base {number}"
+    for line in "\n".join(evaluation_text())[:SAMPLE].splitlines():
+        if theirs.encode(line).ids != ours.encode(line).ids:
+            return f"other tokens for {line[:60]!r}"
+    return ""
+
+
+def _template(folder: Path) -> Any:
+    """A folder's chat template, whichever way it is kept; None where there is none."""
+    if (path := folder / "chat_template.jinja").is_file():
+        return read_bytes(path, CheckpointError).decode(errors="replace").strip()
+    if not (path := folder / "tokenizer_config.json").is_file():
+        return None
+    stated = read_json(path, dict[str, Any], CheckpointError).get("chat_template")
+    return stated.strip() if isinstance(stated, str) else stated
