@@ -13,10 +13,11 @@ import numpy as np
 
 from compiler.cache import intact, seal
 from compiler.checkpoint.adapter import ORIGIN
+from compiler.checkpoint.gguf_config import complete
 from compiler.checkpoint.gguf_header import damaged, require_plausible, require_whole
 from compiler.checkpoint.gguf_keys import NOTES, require_known
-from compiler.checkpoint.gguf_rope import FREQUENCIES, scaled
-from compiler.checkpoint.gguf_tokenizer import settle
+from compiler.checkpoint.gguf_rope import TABLES, scaled
+from compiler.checkpoint.gguf_tokenizer import require_kept, settle
 from compiler.checkpoint.quiet import quiet
 from compiler.errors import CheckpointError
 from compiler.reading import foreign
@@ -41,6 +42,7 @@ def materialize(path: Path, out: Path) -> Path:
         with foreign(CheckpointError, subject, but=(OSError,)):
             model.save_pretrained(stage, max_shard_size="1TB")
             tokenizer.save_pretrained(stage)
+            require_kept(path, stage, tokenizer)
         (stage / ORIGIN).write_text(str(path), encoding="utf-8")
         (stage / NOTES).write_text(json.dumps(notes), encoding="utf-8")
         seal(stage)
@@ -51,12 +53,12 @@ def _converted(path: Path) -> tuple[Any, Any, list[str]]:
     """Model and tokenizer that do what the file says, and its keys that nothing reads."""
     with read_once() as read:
         reader, metadata = vetted(path, read)
-        model, tokenizer = _load(path)
-    factors = next((np.array(each.data) for each in reader.tensors if each.name == FREQUENCIES), None)
+        model, tokenizer = _load(path, metadata)
+    factors = {each.name: np.array(each.data) for each in reader.tensors if each.name in TABLES}
     notes = require_known(path, metadata, model.config)
     if rope := getattr(model.config, "rope_parameters", None):
         model.config.rope_parameters = scaled(path, metadata, factors, rope)
-    elif factors is not None or any(".rope.scaling." in key for key in metadata):
+    elif factors or any(".rope.scaling." in key for key in metadata):
         raise CheckpointError(
             f"{path}: rope scaling of a model without rotary positions", found=model.config.model_type
         )
@@ -104,7 +106,7 @@ def _require_tensors(path: Path, reader: Any, model: Any) -> None:
     """Every number of the file is in the model, and the model has no others."""
     from transformers.modeling_gguf_pytorch_utils import TensorProcessor, get_gguf_hf_weights_map
 
-    stored = {each.name: int(each.n_elements) for each in reader.tensors if each.name != FREQUENCIES}
+    stored = {each.name: int(each.n_elements) for each in reader.tensors if each.name not in TABLES}
     if sum(stored.values()) == sum(parameter.numel() for parameter in model.parameters()):
         return
     try:
@@ -130,20 +132,25 @@ def _end(model: Any, metadata: dict[str, Any]) -> None:
         model.generation_config.eos_token_id = found
 
 
-def _load(path: Path):  # type: ignore[no-untyped-def]
+def _load(path: Path, metadata: dict[str, Any]):  # type: ignore[no-untyped-def]
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     try:
         with quiet():
+            config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
+            complete(path, metadata, config)
             model, info = AutoModelForCausalLM.from_pretrained(
                 path.parent,
+                config=config,
                 gguf_file=path.name,
                 quantization_config=GgufConfig(gguf_file=path.name, dequantize=True),
                 dtype=torch.float32,
                 output_loading_info=True,
             )
             tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    except CheckpointError:
+        raise
     except Exception as error:  # transformers' GGUF conversion raises many kinds
         raise CheckpointError(
             f"{path}: transformers cannot read this GGUF",

@@ -72,6 +72,7 @@ DONE: dict[str, Callable[[Any], Any]] = {
     "pooling_type": lambda _: 0,
     "nextn_predict_layers": lambda _: 0,
     "rope.dimension_count": _rotary,
+    "rope.freq_base_swa": lambda config: (config.rope_parameters.get("sliding_attention") or {}).get("rope_theta"),
     "rope.freq_base": lambda config: config.rope_parameters.get("rope_theta"),
     "use_parallel_residual": _setting("use_parallel_residual"),
 }
@@ -126,7 +127,8 @@ def require_known(path: Path, metadata: Metadata, config: Any) -> list[str]:
             expected=does or "keys that transformers or this compiler understand",
             action="use the original checkpoint folder instead",
         )
-    if getattr(config, "sliding_window", None) and "attention.sliding_window" not in used:
+    unsaid = f"{architecture}.attention.sliding_window" not in metadata and "attention.sliding_window" not in used
+    if getattr(config, "sliding_window", None) and unsaid:
         config.sliding_window = None  # a default of the class; a file with a window says so
     return notes
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from compiler.checkpoint.load import load_tokenizer
 from compiler.errors import CheckpointError
 
 PLAIN = frozenset({"default", "gpt-2", "gpt2"})
@@ -13,6 +14,11 @@ DIGITS = frozenset({"smollm", "starcoder", "refact", "command-r", "codeshell"}) 
 # Those for which llama.cpp begins a text with a mark unless the file says otherwise, and takes a piece that is a token
 # without merging it. transformers does neither.
 WHOLE = frozenset({"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "tekken"})
+
+# SentencePiece vocabularies for which transformers has a class that puts no space in front of a text.
+GEMMA = frozenset({"gemma", "gemma2", "gemma3"})
+SPACE = "\u2581"
+TEXTS = ("", "the cat", "  Two spaces\n\nand lines\t", "It's 12345.67!", "naïve 漢字 😀 def f(x):\n    return x")
 
 
 def settle(path: Path, metadata: Mapping[str, Any], tokenizer: Any) -> None:
@@ -26,7 +32,7 @@ def settle(path: Path, metadata: Mapping[str, Any], tokenizer: Any) -> None:
     Raises:
         CheckpointError: it names the key.
     """
-    from tokenizers import pre_tokenizers
+    from tokenizers import normalizers, pre_tokenizers
     from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
     prefix = "tokenizer.ggml."
@@ -44,17 +50,47 @@ def settle(path: Path, metadata: Mapping[str, Any], tokenizer: Any) -> None:
         if "add_bos_token" not in stated and stated.get("bos_token_id") is not None:
             stated["add_bos_token"] = tokenizer.add_bos_token = True
             tokenizer.update_post_processor()
+    if stated.get("model") == "llama" and metadata["general.architecture"] not in GEMMA:
+        tokenizer.backend_tokenizer.normalizer = normalizers.Sequence([
+            *([normalizers.Prepend(SPACE)] if stated.get("add_space_prefix", True) else []),
+            normalizers.Replace(" ", SPACE),
+        ])  # fmt: skip
+        tokenizer.backend_tokenizer.pre_tokenizer = None
     _templates(metadata, tokenizer)
     plain = tokenizer("a", add_special_tokens=False)["input_ids"]
     framed = tokenizer("a")["input_ids"]
     does = {
         "add_bos_token": bool(framed) and framed[0] == stated.get("bos_token_id"),
         "add_eos_token": bool(framed) and framed[-1] == stated.get("eos_token_id"),
-        "add_space_prefix": tokenizer.convert_ids_to_tokens(plain)[0][:1] in ("\u2581", "\u0120"),
+        "add_space_prefix": tokenizer.convert_ids_to_tokens(plain)[0][:1] in (SPACE, "\u0120"),
     }
     for name, done in does.items():
         if name in stated and bool(stated[name]) != done:
             raise _unsupported(path, name, stated[name], str(done))
+
+
+def require_kept(path: Path, folder: Path, tokenizer: Any) -> None:
+    """Refuse a tokenizer that is another one once it is saved: a class of transformers' that goes by the model's name.
+
+    Args:
+        path: the file, for messages.
+        folder: where it was saved.
+        tokenizer: the one that was saved.
+    """
+    expected: Any = "a tokenizer that reads every text"
+    try:
+        expected = [tokenizer(text)["input_ids"] for text in TEXTS]
+        kept = load_tokenizer(folder)
+        found: Any = [kept(text)["input_ids"] for text in TEXTS]
+    except Exception as error:  # noqa: BLE001 - the tokenizers library has one class for all errors
+        found = str(error)
+    if found != expected:
+        raise CheckpointError(
+            f"{path}: transformers does not keep the tokenizer of this GGUF",
+            found=str(found)[:200],
+            expected=str(expected)[:200],
+            action="use the original checkpoint folder instead",
+        )
 
 
 def _templates(metadata: Mapping[str, Any], tokenizer: Any) -> None:

@@ -14,7 +14,7 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from compiler.checkpoint.gguf_keys import require_known
 from compiler.checkpoint.gguf_original import set_frequencies
-from compiler.checkpoint.gguf_rope import scaled
+from compiler.checkpoint.gguf_rope import FREQUENCIES, scaled
 from compiler.errors import CheckpointError
 
 SIZES = {"hidden_size": 64, "num_attention_heads": 2, "max_position_embeddings": 256}
@@ -40,7 +40,7 @@ def test_product_and_reference_turn_as_the_file_says(kind: str) -> None:
     settings, right = SCALING[kind]
     metadata = {**BASE, **{f"llama.rope.scaling.{name}": value for name, value in settings.items()}}
     expected = rotary({**PLAIN, **right})
-    made = rotary(scaled(Path("m.gguf"), metadata, None, PLAIN))
+    made = rotary(scaled(Path("m.gguf"), metadata, {}, PLAIN))
     torch.testing.assert_close(made.inv_freq, expected.inv_freq)
     assert made.attention_scaling == pytest.approx(expected.attention_scaling)
     reference = rotary(PLAIN)
@@ -53,7 +53,7 @@ def test_divisors_of_the_frequencies_are_those_of_llama3() -> None:
     llama3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
     expected = rotary({**PLAIN, **llama3, "original_max_position_embeddings": 64})
     divisors = (rotary(PLAIN).inv_freq / expected.inv_freq).numpy()
-    made = rotary(scaled(Path("m.gguf"), BASE, divisors, PLAIN))
+    made = rotary(scaled(Path("m.gguf"), BASE, {FREQUENCIES: divisors}, PLAIN))
     torch.testing.assert_close(made.inv_freq, expected.inv_freq, rtol=1e-5, atol=0)
     reference = rotary(PLAIN)
     set_frequencies(reference, BASE, divisors)
@@ -63,13 +63,13 @@ def test_divisors_of_the_frequencies_are_those_of_llama3() -> None:
 @pytest.mark.parametrize("kind", ["longrope", "dynamic", "su"])
 def test_other_scaling_is_refused_by_name(kind: str) -> None:
     with pytest.raises(CheckpointError, match="rope scaling") as caught:
-        scaled(Path("m.gguf"), {**BASE, "llama.rope.scaling.type": kind}, None, PLAIN)
+        scaled(Path("m.gguf"), {**BASE, "llama.rope.scaling.type": kind}, {}, PLAIN)
     assert caught.value.found == kind
 
 
 def test_divisors_of_another_kind_are_refused() -> None:
     with pytest.raises(CheckpointError, match="rope scaling"):
-        scaled(Path("m.gguf"), BASE, np.linspace(1, 9, 16, dtype=np.float32), PLAIN)
+        scaled(Path("m.gguf"), BASE, {FREQUENCIES: np.linspace(1, 9, 16, dtype=np.float32)}, PLAIN)
 
 
 @pytest.mark.parametrize(
