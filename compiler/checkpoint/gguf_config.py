@@ -27,7 +27,10 @@ def complete(path: Path, metadata: Mapping[str, Any], config: Any) -> None:
     if architecture == "qwen3":
         config.head_dim = said.get("attention.key_length") or width // heads
     if architecture == "gpt2":
-        config.n_positions = said["context_length"]
+        config.n_positions, config.n_inner = said["context_length"], said["feed_forward_length"]
+        for stray in ("n_ctx", "feed_forward_length"):  # nothing in the model's code has these names
+            if hasattr(config, stray):
+                delattr(config, stray)
     if architecture == "phi3":
         config.sliding_window = said.get("attention.sliding_window") or None
         config.original_max_position_embeddings = said.get("rope.scaling.original_context_length") or (

@@ -42,6 +42,7 @@ def _fit(config: Any, tensors: dict[str, Any]) -> None:
     """Sizes that the tensors themselves have; a shape in the file is (inputs, outputs)."""
     if "position_embd.weight" in tensors:
         config.n_positions = int(tensors["position_embd.weight"].shape[1])
+        config.n_inner = int(tensors["blk.0.ffn_up.weight"].shape[1])
     if "blk.0.attn_q_norm.weight" in tensors:
         config.head_dim = int(tensors["blk.0.attn_q_norm.weight"].shape[0])
 

@@ -36,6 +36,7 @@ TABLES = {"rope_factors_short.weight": SHORT, "rope_factors_long.weight": LONG}
 # Changes of the model, and the keys and tables by which the file says so.
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     **{name: (name, {}, {}, {}) for name in ARCHITECTURES},
+    "inner width": ("gpt2", {"n_inner": 40}, {"feed_forward_length": 40}, {}),
     "head width unsaid": ("qwen3", {"head_dim": 8}, {"attention.key_length": None, "attention.value_length": None}, {}),
     "softcaps": ("gemma2", {"attn_logit_softcapping": 3.0, "final_logit_softcapping": 2.0}, {}, {}),
     "two kinds of layers": (
@@ -78,7 +79,7 @@ def test_checkpoint_and_reference_answer_as_the_model_that_was_written(case: str
     torch.testing.assert_close(
         logits(open_gguf(path, AutoModelForCausalLM, torch.float32)), expected, rtol=1e-3, atol=1e-3
     )
-    if changes and not changes.keys() & {"num_hidden_layers", "head_dim"}:
+    if changes and not changes.keys() & {"num_hidden_layers", "head_dim", "n_inner"}:
         assert (logits(model(architecture)) - expected).abs().max() > 0.01  # what a dropped key would give
 
 
