@@ -151,13 +151,13 @@ def _evaluate(
         progress(Event("data", str(data)))
         made = evaluate.bundle_at(bundle)
         plan = evaluate.plan(made, data, changes=robustness, **settings)
-        progress(Event("evaluate", f"{bundle} on {data}"))
         systems = [made]
         if against is not None:
             systems.append(plan.require_alike(evaluate.bundle_at(against, "against")))
         if not no_reference:
             checkpoint = pipeline.checkpoint_of(made.manifest, reference, progress)
             systems.append(evaluate.reference_of(made, checkpoint.folder, checkpoint.location))
+        progress(Event("evaluate", f"{bundle} on {data}"))
         result = plan.run(
             systems,
             include_texts=include_texts,
