@@ -92,6 +92,8 @@ def read_budget(_context: click.Context, _parameter: click.Parameter, values: tu
         if key not in known:
             hint = did_you_mean(key, known)
             raise click.BadParameter(f'unknown budget key "{key}"; {hint} known: {", ".join(known)}')
+        if key in limits:
+            raise click.BadParameter(f'"{key}" is given twice')
         try:
             limits[key] = float(number)
             msgspec.convert({key: limits[key]}, Budget)

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from compiler.storage import write_result
 from families_table.row import Row, run
 from tests.families import FAMILIES, Family
 
@@ -106,7 +107,7 @@ def main() -> int:
 
     if options.write:
         text = re.sub(f"{BEGIN}.*?{END}", lambda _: f"{BEGIN}\n{markdown(rows)}\n{END}", text, flags=re.DOTALL)
-        README.write_text(text, encoding="utf-8")
+        write_result(README, text.encode())
     ran = {(row.family, row.task) for row in rows}
     failed = {(row.family, row.task) for row in rows if row.failure}
     broken = {key for key in claimed(text) if key in failed or (key not in ran and not options.only)}

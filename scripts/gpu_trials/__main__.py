@@ -22,6 +22,7 @@ from compiler import pipeline
 from compiler.engines import onnxruntime_cuda
 from compiler.errors import BudgetError, EngineUnavailableError
 from compiler.machine import detect
+from compiler.storage import write_result
 from gpu_trials import document, models, plans
 from gpu_trials.asked import Asked
 from gpu_trials.recipes import CUDA, PRECISION, with_engine
@@ -129,7 +130,7 @@ def main() -> None:
             date=date,
             raw=os.path.relpath(raw, ROOT),
         )
-        place.write_text(text, encoding="utf-8")
+        write_result(place, text.encode())
         print(f"written: {place.relative_to(ROOT)}", file=sys.stderr)
     if options.json:
         print(json.dumps(told))

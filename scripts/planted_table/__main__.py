@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from compiler.storage import write_result
 from tests.planted import FAULTS, NOTHING
 from tests.planted.subjects import SUBJECTS, build
 from tests.planted.trial import FACTOR, Outcome, Trial
@@ -83,7 +84,7 @@ def main() -> int:
     if options.write:
         text = DOCUMENT.read_text(encoding="utf-8")
         text = re.sub(f"{BEGIN}.*?{END}", lambda _: f"{BEGIN}\n{markdown(outcomes)}\n{END}", text, flags=re.DOTALL)
-        DOCUMENT.write_text(text, encoding="utf-8")
+        write_result(DOCUMENT, text.encode())
     return 1 if broken or any(outcome.missed for outcome in outcomes) else 0
 
 

@@ -151,6 +151,12 @@ def test_a_budget_must_be_a_limit(invoke, value: str) -> None:
     assert f'"{value}"' in answer.stderr
 
 
+def test_a_limit_is_given_once(invoke) -> None:
+    answer = invoke("build", "m", "--budget", "min_cosine=0.99", "--budget", "min_cosine=0.5")
+    assert answer.code == 2
+    assert '"min_cosine" is given twice' in answer.stderr
+
+
 def test_an_unknown_task_gets_a_suggestion(invoke) -> None:
     answer = invoke("build", "m", "--task", "text-generatio")
     assert answer.code == 2
