@@ -51,6 +51,29 @@ def test_parity_that_uses_up_more_of_its_limit() -> None:
     assert parity_verdict(finding(0.901), finding(0.899)).word == "worse"  # just outside is outside
 
 
+def test_a_failure_that_only_the_candidate_has() -> None:
+    """Of answers that are NaN there is no other finding, so that nothing else could be worse."""
+    lost = finding(3.0, name="output.nan", unit="values", better="lower", limit=0.0)
+    verdict = parity_verdict(finding(0.99), lost)
+    assert (verdict.name, verdict.word, verdict.code) == ("output.nan", "worse", "parity-loss:output.nan")
+    fine = finding(0.99, name="new")
+    assert parity.verdicts(side(checked=finding(0.99)).certificate, side(checked=fine).certificate, Gates()) == []
+
+
+def test_adapters_have_parity_of_their_own() -> None:
+    def adapted(value: float) -> Checked:
+        return msgspec.structs.replace(finding(0.99), adapters={"law": finding(value).findings})
+
+    found = [
+        parity.verdicts(side(checked=adapted(0.99)).certificate, side(checked=adapted(value)).certificate, Gates())
+        for value in (0.99, 0.8)
+    ]
+    assert [[(each.name, each.word) for each in verdicts] for verdicts in found] == [
+        [("f", "same"), ("law.f", "same")],
+        [("f", "same"), ("law.f", "worse")],
+    ]
+
+
 def placed(**counts: int) -> tuple[Placement, ...]:
     return tuple(
         Placement(operator=operator, provider="CPU", precision="float32", count=count)
