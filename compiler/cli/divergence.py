@@ -29,11 +29,12 @@ def show_diverged(diverged: Diverged) -> None:
 
 
 def bars(layers: Sequence[Layer], width: int) -> list[str]:
-    """Relative errors on a logarithmic scale; the smallest has one character, what is not finite all of them."""
+    """Relative errors on a logarithmic scale of a decade or more; the largest, and what is not finite, has all of it."""
     logs = [math.log10(layer.relative) if layer.relative else None for layer in layers]
     finite = [log for log in logs if log is not None]
-    low, high = min(finite, default=0.0), max(finite, default=0.0)
-    step = (width - 1) / (high - low) if high > low else 0.0
+    high = max(finite, default=0.0)
+    low = min([high - 1, *finite])  # so that nearly equal ones look so
+    step = (width - 1) / (high - low)
     return [
         "!" * width if layer.error is None else "" if log is None else "#" * (1 + round((log - low) * step))
         for layer, log in zip(layers, logs, strict=True)

@@ -58,3 +58,4 @@ def test_bars_grow_with_the_logarithm() -> None:
     assert bars(LAYERS, 20) == ["", "#", "#" * 20, "!" * 20]
     assert bars([replace(LAYERS[1], error=error) for error in (1e-6, 1e-5, 1e-4)], 21) == ["#", "#" * 11, "#" * 21]
     assert bars([LAYERS[0]], 20) == [""]
+    assert bars([replace(LAYERS[1], error=error) for error in (0.0072, 0.0073)], 20) == ["#" * 20] * 2
