@@ -29,7 +29,7 @@ def show_diverged(diverged: Diverged) -> None:
 
 
 def bars(layers: Sequence[Layer], width: int) -> list[str]:
-    """Relative errors on a logarithmic scale of a decade or more; the largest, and what is not finite, has all of it."""
+    """Relative errors on a logarithmic scale of a decade or more; the largest, and what is not finite, fills it."""
     logs = [math.log10(layer.relative) if layer.relative else None for layer in layers]
     finite = [log for log in logs if log is not None]
     high = max(finite, default=0.0)
