@@ -9,10 +9,11 @@ import numpy as np
 from tokenizers import Encoding
 
 from compiler.engines import Feeds, Session
-from compiler.errors import UsageError
+from compiler.errors import IntegrityError, UsageError
 from compiler.records import Manifest
 from compiler.runtime.batching import batches
 from compiler.runtime.text import Text
+from compiler.tasks import TASKS
 
 BATCH_TOKENS = 512  # a batch's rows times its longest row; larger batches fall out of the CPU's caches
 
@@ -45,6 +46,7 @@ class Encoder:
 
     Raises:
         UsageError: the bundle is for another task than `task`.
+        IntegrityError: the graph gives other tensors than the manifest says, or not those that the task needs.
     """
 
     def __init__(self, manifest: Manifest, text: Text, task: str) -> None:
@@ -54,6 +56,12 @@ class Encoder:
             )
         self.text = text
         self._inputs = [(tensor.name, np.dtype(tensor.dtype), len(tensor.shape)) for tensor in manifest.inputs]
+        self._given = {tensor.name: tensor.shape for tensor in manifest.inputs}
+        stated = {tensor.name: tensor.shape for tensor in manifest.outputs}
+        needed = TASKS[task].outputs if task in TASKS else ()
+        if missing := [name for name in needed if name not in stated]:
+            raise IntegrityError(f"a bundle for {task} that gives no {', '.join(missing)}", found=", ".join(stated))
+        self._answers = {name: stated[name] for name in needed}
         # Some tokenizers tell no pair's texts apart although the model could.
         told = text.settings.get("model_input_names", ["token_type_ids"])
         self._types = isinstance(told, list) and "token_type_ids" in told
@@ -75,11 +83,35 @@ class Encoder:
             batch = [encodings[row] for row in rows]
             counts = np.array([lengths[row] for row in rows])
             mask = np.arange(counts.max()) < counts[:, None]
-            yield Batch(rows, mask, session.run(self._feeds(batch, mask)))
+            feeds = self._feeds(batch, mask)
+            outputs = session.run(feeds)
+            self._require_shapes(feeds, outputs)
+            yield Batch(rows, mask, outputs)
 
     def types(self, encodings: Sequence[Tokens]) -> list[list[int]]:
         """Which text of a pair each token belongs to, as far as the model is told."""
         return [encoding.type_ids if self._types else [0] * len(encoding.ids) for encoding in encodings]
+
+    def _require_shapes(self, feeds: Feeds, outputs: Feeds) -> None:
+        """What the graph gives is what the manifest says it does: a dim of one name has one size."""
+        sizes = {
+            dim: size
+            for name, shape in self._given.items()
+            for dim, size in zip(shape, feeds[name].shape, strict=False)
+            if isinstance(dim, str)
+        }
+        for name, shape in self._answers.items():
+            expected = tuple(sizes.get(dim, dim) if isinstance(dim, str) else dim for dim in shape)
+            found = outputs[name].shape if name in outputs else ()
+            if len(found) != len(shape) or any(
+                isinstance(size, int) and size != there for size, there in zip(expected, found, strict=True)
+            ):
+                raise IntegrityError(
+                    f'the graph does not give the "{name}" of its manifest',
+                    found=str(found) if name in outputs else ", ".join(outputs),
+                    expected=str(expected),
+                    action="rebuild the bundle",
+                )
 
     def _feeds(self, encodings: Sequence[Tokens], mask: np.ndarray) -> Feeds:
         feeds: Feeds = {}

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from compiler.errors import IntegrityError
 from compiler.records import Manifest
 from compiler.runtime.text import Text
+
+MOST_LABELS = 1 << 20
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -34,9 +37,15 @@ def margins(logits: np.ndarray) -> np.ndarray:
 
 
 def labels(manifest: Manifest, text: Text) -> list[str]:
-    """The name of every column of the logits, as the checkpoint's configuration has it."""
+    """The name of every column of the logits, as the checkpoint's configuration has it.
+
+    Raises:
+        IntegrityError: the manifest has more of them than anybody names.
+    """
     named = text.config.get("id2label")
     named = named if isinstance(named, dict) else {}
-    width = next((tensor.shape[-1] for tensor in manifest.outputs if tensor.name == "logits"), None)
+    width = next((tensor.shape[-1] for tensor in manifest.outputs if tensor.name == "logits" and tensor.shape), None)
     count = width if isinstance(width, int) else len(named)
+    if count > MOST_LABELS:
+        raise IntegrityError("the manifest has too many labels", found=str(count), expected=f"at most {MOST_LABELS}")
     return [str(named.get(str(index), f"LABEL_{index}")) for index in range(count)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,13 @@ SETTINGS = {
     "split_special_tokens": False,
 }
 FILES = {"config.json": CONFIG, "tokenizer_config.json": SETTINGS}
+
+
+@functools.cache
+def manifest(task: str) -> bytes:
+    """The manifest of such a bundle."""
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        return (write(Path(folder) / "bundle", task) / bundle.MANIFEST).read_bytes()
 
 
 def write(folder: Path, task: str) -> Path:

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from hypothesis.strategies import SearchStrategy
 
-from compiler.errors import InputError
+from compiler import records
+from compiler.errors import InputError, IntegrityError
+from compiler.records import Manifest
 from compiler.runtime import Model, load
 from tests import models as tiny
 from tests.fuzz import tasks
@@ -48,9 +50,13 @@ def _calls() -> SearchStrategy[Call]:
 
 def _files() -> SearchStrategy[tuple[str, str, bytes]]:
     def build(dice: Dice) -> tuple[str, str, bytes]:
-        name = dice.one(list(tasks.FILES))
-        tree = changed(json.loads(json.dumps(tasks.FILES[name])), dice)
-        return dice.one(list(tasks.CALLS)), name, cut(to_json(tree), dice, max(0, dice.below(6) - 4))
+        task, name = dice.one(list(tasks.CALLS)), dice.one(("manifest.json", *tasks.FILES))
+        tree = json.loads(tasks.manifest(task) if name == "manifest.json" else json.dumps(tasks.FILES[name]))
+        if name == "manifest.json" and (part := dice.one(("inputs", "outputs", "outputs", ""))):
+            tree[part] = changed(tree[part], dice)
+        else:
+            tree = changed(tree, dice)
+        return task, name, cut(to_json(tree), dice, max(0, dice.below(6) - 4))
 
     return made(build)
 
@@ -82,20 +88,23 @@ def _configured(folder: Path) -> Callable[[tuple[str, str, bytes]], object]:
 
     def run(case: tuple[str, str, bytes]) -> object:
         task, name, content = case
-        path, valid = folder / task / name, json.dumps(tasks.FILES[name])
+        path, manifest = folder / task / name, loaded[task].manifest
+        valid = path.read_bytes()
         path.write_bytes(content)
         try:
-            model = Model(folder / task, loaded[task].manifest, loaded[task]._session, verified=False)
+            if name == "manifest.json":
+                manifest = records.parse(content, Manifest, name)
+            model = Model(folder / task, manifest, loaded[task]._session, verified=False)
             return [call(model, *split(task, each)[1:]) for each in tasks.CALLS[task]]
         finally:
-            path.write_text(valid)
+            path.write_bytes(valid)
 
     return run
 
 
 READERS = (
     Reader("task-arguments", frozenset({2}), _calls(), _called, cost=5),
-    Reader("task-settings", frozenset({2, 11}), _files(), _configured, cost=10),
+    Reader("task-settings", frozenset({2, 7, 11}), _files(), _configured, cost=10),
 )
 
 
@@ -140,3 +149,13 @@ def test_a_padding_token_that_the_model_has_not_changes_nothing(task: str, tmp_p
     found, expected = (str(run((task, "config.json", to_json(each)))) for each in (config, tasks.CONFIG))
     assert NUMBER.sub("", found) == NUMBER.sub("", expected)
     np.testing.assert_allclose(*(np.array(NUMBER.findall(each), float) for each in (found, expected)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "shape", [["batch", 5], ["batch", "sequence", 3], ["sequence", 3], [], ["batch", 10**9]], ids=str
+)
+def test_a_graph_that_gives_something_else_than_its_manifest_says(shape: list[Any], tmp_path: Path) -> None:
+    tree = json.loads(tasks.manifest("text-classification"))
+    tree["outputs"][0]["shape"] = shape
+    with pytest.raises(IntegrityError, match=r"does not give the .logits. of its manifest|too many labels"):
+        _configured(tmp_path)(("text-classification", "manifest.json", to_json(tree)))

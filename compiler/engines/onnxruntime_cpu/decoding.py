@@ -145,11 +145,13 @@ class _Decoding(ABC):
         if self._bound.get(name) is not buffer:
             self._recording = None  # it would replay with the memory from before
         self._bound[name] = buffer
-        self._binding.bind_ortvalue_input(name, buffer.value)
+        with explained(f"cannot take {name}"):
+            self._binding.bind_ortvalue_input(name, buffer.value)
 
     def _bind_output(self, name: str, buffer: Buffer) -> None:
         self._recording = None
-        self._binding.bind_ortvalue_output(name, buffer.value)
+        with explained(f"cannot give {name}"):
+            self._binding.bind_ortvalue_output(name, buffer.value)
 
     def _logits(self, kept: int) -> Buffer:
         """The bound output (batch, kept, vocabulary): on the host, or where a recorded call can write it."""
