@@ -21,14 +21,16 @@ NAMES = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 
 
 class Session:
-    """Keeps what it is given, and answers with the number of tokens in each row."""
+    """Keeps what it is given, and answers with the mask, or with the number of tokens in each row."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, pooled: bool = False) -> None:
         self.seen: list[Feeds] = []
+        self._pooled = pooled
 
     def run(self, feeds: Feeds) -> Feeds:
         self.seen.append(feeds)
-        return {"logits": feeds["attention_mask"].sum(axis=-1)}
+        mask = feeds["attention_mask"]
+        return {"last_hidden_state": mask.sum(axis=-1, keepdims=True) if self._pooled else mask}
 
 
 def encoder(
@@ -44,7 +46,7 @@ def encoder(
     manifest = models.manifest(
         "encoder",
         tuple(Tensor(name=name, dtype="int32", shape=tuple(dims)) for name in names),
-        (Tensor(name="logits", dtype="float32", shape=tuple(answers)),),
+        (Tensor(name="last_hidden_state", dtype="float32", shape=tuple(answers)),),
     )
     return Encoder(manifest, Text(Files(folder, manifest, compared=False), manifest), "feature-extraction")
 
@@ -55,7 +57,7 @@ def test_every_text_with_tokens_comes_once_padded_on_the_right(tmp_path: Path) -
     for rows, mask, outputs in made.run(session, made.encode(TEXTS)):  # type: ignore[arg-type]
         assert mask.dtype == bool
         assert not (np.diff(mask.astype(int), axis=1) > 0).any()
-        found |= dict(zip(rows, outputs["logits"].tolist(), strict=True))
+        found |= dict(zip(rows, outputs["last_hidden_state"].sum(axis=-1).tolist(), strict=True))
     assert found == {row: len(text.split()) for row, text in enumerate(TEXTS) if text}
     (feeds,) = session.seen
     assert {feed.dtype for feed in feeds.values()} == {np.dtype(np.int32)}
@@ -82,14 +84,15 @@ def test_batches_hold_no_more_than_the_cache_does(tmp_path: Path) -> None:
 def test_what_reads_its_last_token_is_not_padded(
     tmp_path: Path, answers: Sequence[str], config: dict[str, Any], padded: bool
 ) -> None:
-    made, session = encoder(tmp_path, answers=answers, **config), Session()
+    made, session = encoder(tmp_path, answers=answers, **config), Session(pooled="labels" in answers)
     list(made.run(session, made.encode(TEXTS)))  # type: ignore[arg-type]
     shapes = [feeds["input_ids"].shape for feeds in session.seen]
     assert shapes == ([(4, 4)] if padded else [(1, 1), (2, 2), (1, 4)])
 
 
 def test_choices_are_one_row_of_several(tmp_path: Path) -> None:
-    made, session = encoder(tmp_path, dims=("batch", "choices", "sequence")), Session()
+    dims = ("batch", "choices", "sequence")
+    made, session = encoder(tmp_path, dims=dims, answers=dims), Session()
     list(made.run(session, made.encode(["ban", "del fir"])))  # type: ignore[arg-type]
     assert {feed.shape for feed in session.seen[0].values()} == {(1, 2, 2)}
 
