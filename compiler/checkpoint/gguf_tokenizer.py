@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ def settle(path: Path, metadata: Mapping[str, Any], tokenizer: Any) -> None:
     prefix = "tokenizer.ggml."
     stated = {key.removeprefix(prefix): value for key, value in metadata.items() if key.startswith(prefix)}
     split = stated.get("pre", "default")
+    _drop_strangers(tokenizer, stated.get("tokens"))
     if stated.get("model") == "gpt2" and split in DIGITS:
         byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -67,6 +69,20 @@ def settle(path: Path, metadata: Mapping[str, Any], tokenizer: Any) -> None:
     for name, done in does.items():
         if name in stated and bool(stated[name]) != done:
             raise _unsupported(path, name, stated[name], str(done))
+
+
+def _drop_strangers(tokenizer: Any, tokens: Any) -> None:
+    """Take out the tokens that transformers' class has by default and the file has not, such as "<|endoftext|>".
+
+    `tokens`: the file's, or how many they are.
+    """
+    from tokenizers import Tokenizer
+
+    count = tokens if isinstance(tokens, int) else len(tokens or ())
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    known = [token for token in state["added_tokens"] if token["id"] < count]
+    if known != state["added_tokens"]:
+        tokenizer._tokenizer = Tokenizer.from_str(json.dumps({**state, "added_tokens": known}))
 
 
 def require_kept(path: Path, folder: Path, tokenizer: Any) -> None:

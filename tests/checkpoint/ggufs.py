@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import transformers
 
-WORDS = ["<pad>", "<s>", "</s>", *"abcdefghijklmnopqrstuvwxyz", "Ġ", "to", "on", "<unk>"]
+WORDS = ["<pad>", "<s>", "</s>", *"abcdefghijklmnopqrstuvwxyz", "Ġ", "to", "on", "<mask>", "<unk>"]
 SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 COMMON = {**SIZES, "num_key_value_heads": 2, "vocab_size": len(WORDS), "max_position_embeddings": 128}
 GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128, "vocab_size": len(WORDS)}
@@ -55,7 +55,7 @@ def write(
         if value is not None:
             adders[type(value)](f"{architecture}.{key}", value)
     writer.add_token_list(WORDS)
-    writer.add_token_types([3, 3, 3, *[1] * (len(WORDS) - 4), 2])
+    writer.add_token_types([3, 3, 3, *[1] * (len(WORDS) - 5), 3, 2])
     if architecture.startswith("gemma"):
         writer.add_tokenizer_model("llama")
         writer.add_token_scores([-float(rank) for rank in range(len(WORDS))])
