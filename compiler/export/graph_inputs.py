@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
+from compiler.checkpoint.failing import cause
 from compiler.checkpoint.load import allow_batches
+from compiler.errors import ExportError
 from compiler.records import CacheShape
 from compiler.tasks import TASKS
 
@@ -119,11 +121,27 @@ def _encoder(model: Any, task: str) -> Signature:
     mask = torch.ones_like(ids)
     mask[0, ..., -1:] = 0
     samples = {"input_ids": ids, "attention_mask": mask}
+    if model.config.is_encoder_decoder:
+        _require_text_alone(model, samples)
     if reads_types(model, samples):
         samples["token_type_ids"] = torch.zeros_like(ids)
     inputs: dict[str, Dims] = dict.fromkeys(samples, dims)
     outputs = TASKS[task].outputs
     return Signature(Encoder(model, tuple(samples), outputs), inputs, outputs, tuple(samples.values()), None)
+
+
+def _require_text_alone(model: Any, samples: dict[str, torch.Tensor]) -> None:
+    """Raises ExportError where the model also wants the beginning of an answer; BART's makes that of the text."""
+    try:
+        with torch.inference_mode():
+            twin(model)(**samples)
+    except ValueError as error:
+        raise ExportError(
+            f"{type(model).__name__} does not read a text alone",
+            found=cause(error),
+            expected="an encoder, or an encoder-decoder that makes the decoder's text of the encoder's, as BART does",
+            action="choose another task, such as --task text2text-generation",
+        ) from error
 
 
 def twin(model: Any) -> Any:

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from compiler.errors import ExportError
 from compiler.export.encoder_decoder import signatures
+from compiler.export.graph_inputs import signature
 from compiler.optimize.passes.fold_constants import FoldConstants
 from compiler.optimize.passes.last_token_logits import LastTokenLogits
 from compiler.optimize.passes.scatter_cache import ScatterCache
@@ -155,3 +157,12 @@ def test_fsmt_sees_no_later_token_where_keys_are_kept() -> None:
             logits, *kept = decoder.module(part, mask, *kept, *crossed)
             found.append(logits)
     close(torch.cat(found, dim=1).numpy(), expected.numpy())
+
+
+@pytest.mark.parametrize("name", ["t5", "marian"])
+def test_a_decoder_that_wants_an_answer_embeds_nothing(name: str) -> None:
+    row = family(name, REWRITE)._replace(task="feature-extraction")
+    with pytest.raises(ExportError, match="does not read a text alone") as caught:
+        signature(random_model(row), row.task)
+    assert "ValueError" in caught.value.found
+    assert "text2text-generation" in caught.value.action
