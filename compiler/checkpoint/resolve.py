@@ -28,6 +28,8 @@ UNREAD = frozenset({
     ".h5", ".msgpack", ".ot", ".onnx", ".onnx_data", ".tflite", ".mlmodel", ".gguf", ".npz", ".arrow",
 })  # fmt: skip
 
+SETFIT = ("model_head.pkl", "model_head.joblib", "config_setfit.json")
+
 PIPELINES = {
     "sentiment-analysis": "text-classification",
     "text-ranking": "text-classification",
@@ -236,6 +238,13 @@ def _from_pickle(folder: Path, model: str, source: Source, allow_pickle: bool, c
 
 def _infer_task(folder: Path, config: dict[str, Any], model: str) -> str:
     """The task of the class that the checkpoint was saved from; the name may be one that is not in `TASKS`."""
+    if head := next((name for name in SETFIT if (folder / name).exists()), None):
+        raise CheckpointError(
+            f"{model}: a SetFit classifier is not supported",
+            found=f"{head}: its head is no part of the network",
+            expected="a classifier whose head is in its weights",
+            action="--task feature-extraction compiles its sentence encoder, without the head",
+        )
     if declared := sentence.task_of(folder):
         return declared
     from compiler.checkpoint.heads import trained_for

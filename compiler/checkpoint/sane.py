@@ -26,6 +26,7 @@ POSITIONS = frozenset({"max_position_embeddings", "n_positions", "seq_length"})
 DEEP, WIDE, LONG = 256, 1 << 16, 1 << 24  # layers, sizes and tokens that are never doubted
 SWITCHES = frozenset({"output_hidden_states", "output_attentions", "is_decoder", "add_cross_attention", "is_gated_act"})
 DTYPES = ("float32", "float16", "bfloat16", "float64")
+NAMES = frozenset({"id2label", "label2id", "task_specific_params"})  # of labels and tasks: no configurations
 UNBOUNDED = "time_step_limit"  # may be infinite
 
 
@@ -77,8 +78,8 @@ def require_plausible(config: dict[str, Any], weights: Sequence[Path], model: st
 def parts(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The configuration and every configuration inside it."""
     yield config
-    for value in config.values():
-        if isinstance(value, dict):
+    for name, value in config.items():
+        if isinstance(value, dict) and name not in NAMES:
             yield from parts(value)
 
 

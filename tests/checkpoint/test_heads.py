@@ -84,6 +84,15 @@ def test_a_class_that_tells_no_task_is_refused_unless_the_task_is_given(names: A
         load_model(found.folder, "text2text-generation")
 
 
+def test_the_head_of_a_setfit_classifier_is_not_dropped_unseen(tmp_path: Path) -> None:
+    folder = understanding.checkpoint(tmp_path / "model", "BertModel")
+    (folder / "model_head.pkl").write_bytes(b"a pickle of scikit-learn")
+    with pytest.raises(CheckpointError, match="SetFit") as caught:
+        resolve(str(folder), cache=tmp_path / "cache")
+    assert "model_head.pkl" in caught.value.found
+    assert resolve(str(folder), task="feature-extraction", cache=tmp_path / "cache").task == "feature-extraction"
+
+
 def test_a_class_that_is_named_twice_tells_its_task(tmp_path: Path) -> None:
     folder = understanding.checkpoint(tmp_path / "model", "BertForMaskedLM")
     path = folder / "config.json"

@@ -48,6 +48,8 @@ USUAL: list[tuple[str, Any]] = [
     ("return_dict", True),
     ("output_hidden_states", True),
     ("id2label", {"0": "LABEL_0"}),
+    ("label2id", {"dim": 0, "head_dim": -1}),
+    ("task_specific_params", {"summarization": {"num_labels": 0}}),
     ("rope_scaling", {"type": "linear", "factor": 2.0}),
     ("torch_dtype", "bfloat16"),
 ]
