@@ -6,6 +6,8 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+from compiler.errors import IntegrityError
+from compiler.reading import foreign
 from compiler.records import Certificate, Manifest
 
 # From least to most precise; what is not here is not ranked.
@@ -19,14 +21,19 @@ _BLOCKS = frozenset({"MatMulNBits", "GatherBlockQuantized"})
 
 
 def module_precisions(folder: Path, manifest: Manifest) -> dict[str, str]:
-    """Module path to what its weight is stored as ("float32", "int8", "int4", ...); {} without the build extra."""
+    """Module path to what its weight is stored as ("float32", "int8", "int4", ...); {} without the build extra.
+
+    Raises:
+        IntegrityError: a graph cannot be read.
+    """
     if importlib.util.find_spec("onnx") is None:
         return {}
     import onnx
 
     found: dict[str, str] = {}
     for name in [manifest.model, *([manifest.encoder.model] if manifest.encoder else [])]:
-        found |= _of(onnx.load(str(folder / name), load_external_data=False).graph)
+        with foreign(IntegrityError, f"{folder / name}: not an ONNX model"):
+            found |= _of(onnx.load(str(folder / name), load_external_data=False).graph)
     return dict(sorted(found.items()))
 
 

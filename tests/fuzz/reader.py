@@ -23,6 +23,8 @@ from compiler.errors import CompilerError
 LONGEST = 5.0  # seconds for one case
 CASES = int(os.environ.get("FUZZ_CASES", "0"))  # for every reader, in place of its own number
 
+MEMORY_DISK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # Linux has one
+
 
 class Endless(BaseException):
     """A case took too long. No `except Exception` may hide it."""
@@ -53,8 +55,8 @@ class Reader:
 
     def check(self) -> None:
         """Raise for the first case after which the property does not hold."""
-        with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-            read = self.prepare(Path(folder))
+        with scratch() as folder:
+            read = self.prepare(folder)
             faulthandler.dump_traceback_later(300, exit=True)  # native code that never returns
             try:
                 self.each(lambda case: self.judge(read, case), self.count, derandomize=True)
@@ -89,6 +91,13 @@ class Reader:
                         f"{self.name}: exit code {error.exit_code}, not {sorted(self.codes)}"
                     ) from error
                 str(error).encode("utf-8", "replace")
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A new folder, in memory where there is such a place: a case writes files that nobody needs on a disk."""
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=MEMORY_DISK) as folder:
+        yield Path(folder)
 
 
 @contextmanager

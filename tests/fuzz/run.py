@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz.reader import LONGEST, Endless, Reader
+from tests.fuzz.reader import LONGEST, MEMORY_DISK, Endless, Reader, scratch
 
 MEMORY = 1 << 30  # bytes beyond what a reader has when it begins
 GRACE = 30.0  # seconds after which a process in one case is killed: native code that hears no signal
@@ -77,7 +77,7 @@ def _run(reader: Reader, cases: int) -> bool:
 
 def _process(name: str, cases: int) -> tuple[dict[str, Any], str]:
     """What a process found, and why it ended before its time, or ""."""
-    with tempfile.NamedTemporaryFile() as state:
+    with tempfile.NamedTemporaryFile(dir=MEMORY_DISK) as state:
         command = [sys.executable, "-m", "tests.fuzz.run", name, "--cases", str(cases), "--work"]
         with subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, "FUZZ_STATE": state.name}
@@ -107,11 +107,11 @@ def _nothing() -> dict[str, Any]:
 
 def _work(reader: Reader, cases: int) -> None:
     """In a process of its own: run the cases, and keep what was found in a file that the parent reads."""
-    state = Path(os.environ["FUZZ_STATE"])
+    state = os.open(os.environ["FUZZ_STATE"], os.O_WRONLY)
     kinds: Counter[str] = Counter()
     found = _nothing()
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        read = reader.prepare(Path(folder))
+    with scratch() as folder:
+        read = reader.prepare(folder)
         begin = _memory("VmRSS")
         limit = _memory("VmSize") + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -138,10 +138,11 @@ def _work(reader: Reader, cases: int) -> None:
     _write(state, found)
 
 
-def _write(state: Path, found: dict[str, Any]) -> None:
-    aside = state.with_name(f"{state.name}.new")
-    aside.write_text(json.dumps(found))
-    aside.replace(state)
+def _write(state: int, found: dict[str, Any]) -> None:
+    """In place, since a rename for every case takes longer than the case; who dies does so outside of this."""
+    content = json.dumps(found).encode() + b"\n"
+    os.pwrite(state, content, 0)
+    os.ftruncate(state, len(content))
 
 
 def _kind(error: BaseException) -> str:
