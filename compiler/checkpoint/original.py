@@ -85,7 +85,9 @@ def _beside(model: Any, folder: Path) -> Any:
     own = model.state_dict()
     rows = model.get_input_embeddings().weight.shape[0]
     for key, shape in shapes(folder / WEIGHTS).items():
-        table = own.get(key.removeprefix("base_model.model.").replace(".base_layer.", "."))
+        table = own.get(
+            key.removeprefix("base_model.model.").replace(".token_adapter.", ".").replace(".base_layer.", ".")
+        )
         if table is not None and table.shape[0] == rows < shape[0] and table.shape[1:] == shape[1:]:
             model.resize_token_embeddings(shape[0], mean_resizing=False)
             break

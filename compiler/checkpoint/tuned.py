@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
 
 PLACE = "base_model.model."  # what PEFT puts before the names of a model's modules
+DELTA = ".token_adapter.trainable_tokens_delta"
 NAME = "default"  # what PEFT calls its only adapter
 
 
@@ -199,7 +200,8 @@ def _grow(model: Any, weights: dict[str, torch.Tensor], folder: Path) -> None:
         path: tensor.shape[0]
         for path in tables
         for key, tensor in weights.items()
-        if key.removeprefix(PLACE) in (f"{path}.weight", f"{path}.base_layer.weight")
+        if key.removeprefix(PLACE)
+        in {f"{path}{place}weight" for place in (".", ".base_layer.", ".token_adapter.base_layer.")}
     }
     rows, grown = ends[0].weight.shape[0], max(given.values(), default=0)
     if grown <= rows:
@@ -216,7 +218,12 @@ def _grow(model: Any, weights: dict[str, torch.Tensor], folder: Path) -> None:
 
 
 def _said_twice(key: str, weights: dict[str, torch.Tensor]) -> bool:
-    """PEFT saves a trained table under a second name, which it does not read, where the vocabulary grew."""
+    """PEFT saves a trained table under a second name, which it does not read, where the vocabulary grew; and trained
+    tokens for the head too, where it is tied to the table.
+    """
+    if key.endswith(DELTA):
+        twins = (each for name, each in weights.items() if name != key and name.endswith(DELTA))
+        return any(torch.equal(weights[key], each) for each in twins)
     same = weights.get(key.replace(".modules_to_save.", "."))
     return ".modules_to_save." in key and same is not None and torch.equal(weights[key], same)
 
