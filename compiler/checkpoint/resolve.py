@@ -84,6 +84,9 @@ def resolve(
     wanted = canonical_task(task) if task else None
     path = located(model)
     require_whole(path)
+    if revision and path.exists():  # asked before a file is converted
+        found = "a local folder" if path.is_dir() else "a local file"
+        raise UsageError("--revision", found=found, expected="a hub id", action="drop --revision")
     if path.is_file():
         if path.suffix != ".gguf":
             raise CheckpointError(
@@ -99,8 +102,6 @@ def resolve(
     else:
         folder, commit = hub(model, revision, allow_pickle=allow_pickle)
         source = Source(kind="hub", name=model, digest=_digest(folder), revision=commit)
-    if revision and source.kind != "hub":
-        raise UsageError("--revision", found=f"a local {source.kind}", expected="a hub id", action="drop --revision")
 
     config = configuration(folder, model)
     _require_tokenizer(folder, model)

@@ -64,8 +64,12 @@ def _words(_context: click.Context, _parameter: click.Parameter, values: tuple[s
     callback=_words,
     help=f"Score again under {', '.join(CHANGES)}, or all of these, and show the drop.",
 )
-@click.option("--secrets", type=FILE, help="Texts that must not be given away: a line each.")
-@click.option("--canaries", type=FILE, help="Texts that were planted in the training data: a line each.")
+@click.option(
+    "--secrets", type=FILE, help='Texts, or {"prefix": ..., "secret": ...}, that must not be given away: a line each.'
+)
+@click.option(
+    "--canaries", type=FILE, help='Texts, or {"format": "... {}", "canary": ...}, planted in training: a line each.'
+)
 @click.option("--window", type=click.IntRange(min=2), help="Tokens that perplexity reads at once.")
 @click.option("--stride", type=click.IntRange(min=1), help="Tokens from window to window.  [default: half a window]")
 @click.option(

@@ -55,7 +55,9 @@ def _secret(path: Path, number: int, line: str) -> Secret:
     if line.lstrip().startswith("{"):
         named: dict[str, str] = parse_strict(line, dict[str, str], InputError, f"{path}, line {number}")
         if not {"prefix", "secret"} <= set(named):
-            raise InputError(f"{path}, line {number}: not a secret", expected='{"prefix": ..., "secret": ...}')
+            raise InputError(
+                f"{path}, line {number}: not a secret", expected='{"prefix": ..., "secret": ...} or a text'
+            )
         return Secret(named["prefix"], named["secret"])
     words = line.split(" ")
     half = len(words) // 2
@@ -75,7 +77,9 @@ def _canary(path: Path, number: int, line: str, generator: random.Random) -> Can
     if line.lstrip().startswith("{"):
         found: dict[str, str] = parse_strict(line, dict[str, str], InputError, f"{path}, line {number}")
         if not {"format", "canary"} <= set(found):
-            raise InputError(f"{path}, line {number}: not a canary", expected='{"format": "... {}", "canary": ...}')
+            raise InputError(
+                f"{path}, line {number}: not a canary", expected='{"format": "... {}", "canary": ...} or a text'
+            )
         template, canary = found["format"], found["canary"]
         digits_only = False
     if "{}" not in template:

@@ -240,9 +240,12 @@ def test_offline_mode_is_honoured(cache: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "HF_HUB_OFFLINE" in caught.value.action
 
 
-def test_a_revision_is_for_the_hub_only(folder: Path, cache: Path) -> None:
+def test_a_revision_is_for_the_hub_only(folder: Path, cache: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--revision"):
         resolve(str(folder), revision="main", cache=cache)
+    (tmp_path / "model.gguf").write_bytes(b"not looked at")
+    with pytest.raises(UsageError, match="a local file"):
+        resolve(str(tmp_path / "model.gguf"), revision="main", cache=cache)
 
 
 def test_a_file_that_is_no_checkpoint(tmp_path: Path, cache: Path) -> None:
