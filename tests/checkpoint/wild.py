@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 _OLD = {
-    "_name_or_path": "/tmp/model",
+    "_name_or_path": "models/mine",
     "_num_labels": 3,
     "finetuning_task": None,
     "gradient_checkpointing": False,
