@@ -12,6 +12,7 @@ from compiler.checkpoint.join import FOLDER as ADAPTER
 from compiler.checkpoint.quiet import quiet
 from compiler.checkpoint.weights import shapes
 from compiler.errors import CheckpointError, UsageError
+from compiler.reading import foreign
 from compiler.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -96,11 +97,8 @@ def load_tokenizer(folder: Path) -> Any:
     """The checkpoint's tokenizer (transformers). Raises CheckpointError."""
     from transformers import AutoTokenizer
 
-    try:
-        with quiet():
-            return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # the tokenizer loaders of transformers raise whatever their files provoke
-        raise CheckpointError(f"{folder}: the tokenizer cannot be loaded", found=_first_line(error)) from error
+    with foreign(CheckpointError, f"{folder}: the tokenizer cannot be loaded"), quiet():
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def origin(folder: Path) -> str:

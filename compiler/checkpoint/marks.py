@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from compiler.checkpoint.load import load_tokenizer
 from compiler.checkpoint.quiet import quiet
+from compiler.errors import CheckpointError
+from compiler.reading import foreign
 
 
 class Marks(NamedTuple):
@@ -27,16 +29,17 @@ def marks(folder: Path) -> Marks:
     """Of a checkpoint. A model finds padding by its configuration, so that has the say before the tokenizer.
 
     Raises:
-        CheckpointError: transformers cannot load the tokenizer.
+        CheckpointError: transformers cannot load the tokenizer, or the tokens that it names.
     """
     from transformers import AutoConfig
 
     tokenizer = load_tokenizer(folder)
-    with quiet():
+    with foreign(CheckpointError, f"{folder}: the special tokens cannot be read"), quiet():
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).get_text_config()
-    named = (getattr(config, "pad_token_id", None), tokenizer.pad_token_id)
+        named = (getattr(config, "pad_token_id", None), tokenizer.pad_token_id)
+        mask, left = tokenizer.mask_token_id, tokenizer.padding_side == "left"
     pad = next((each for each in map(_token, named) if each is not None), 0)
-    return Marks(pad=pad, mask=tokenizer.mask_token_id, left=tokenizer.padding_side == "left")
+    return Marks(pad=pad, mask=mask, left=left)
 
 
 def _token(stated: Any) -> int | None:

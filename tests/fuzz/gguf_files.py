@@ -86,8 +86,8 @@ def _value(value: Any) -> bytes:
     if isinstance(value, bool):
         return struct.pack("<I?", BOOL, value)
     if isinstance(value, int):
-        kind, form = (UINT32, "I") if 0 <= value < 2**32 else (INT64, "q") if value < 0 else (UINT64, "Q")
-        return struct.pack("<I", kind) + (
+        number, form = (UINT32, "I") if 0 <= value < 2**32 else (INT64, "q") if value < 0 else (UINT64, "Q")
+        return struct.pack("<I", number) + (
             struct.pack("<q", max(value, -(2**63))) if form == "q" else _packed(form, value)
         )
     if isinstance(value, float):

@@ -36,6 +36,7 @@ ENCODER_CALLS = (
     {"embed": [[TEXT, ""]], "normalize": True, "prompt_name": None, "prompt": "x", "adapter": None},
     {"embed": [TEXT], "prompt_name": None, "adapter": None},
     {"run": [{"input_ids": 2, "attention_mask": 2, "token_type_ids": 15}], "adapter": None},
+    {"embed_query": [TEXT], "normalize": None, "adapter": None},
     {"classify": [[TEXT]], "pairs": None},
     {"rerank": [TEXT, [TEXT]]},
 )
@@ -48,6 +49,7 @@ DECODER_CALLS = (
     {"generate": [[TEXT, "x"]], "max_new_tokens": 3, "beams": 2, "length_penalty": 1.0, "early_stopping": True},
     {"generate": [[{"role": "user", "content": TEXT}]], "max_new_tokens": 2, "tools": None, "documents": None},
     {"send": [TEXT], "max_new_tokens": 2, "stream": False, "stop": "x"},
+    {"talk": [TEXT], "system": None, "template": None, "tools": None, "documents": None, "adapter": None},
     {"run": [{"input_ids": 2, "attention_mask": 2, "logits_positions": 22, **PAST}], "adapter": None},
 )  # fmt: skip
 METHODS = ("classify", "rerank", "classify_tokens", "answer", "choose", "is_next", "detect_replaced", "fill_mask")
@@ -143,6 +145,8 @@ def _called(kind: str) -> Callable[[Path], Callable[[dict[str, Any]], object]]:
 def _call(model: Model, method: str, arguments: list[Any], named: dict[str, Any]) -> object:
     owner: Any = model.conversation() if method == "send" else model
     try:
+        if method == "talk":
+            return model.conversation(**named).send(*arguments, max_new_tokens=2)
         return getattr(owner, method)(*arguments, **named)
     except TypeError as error:
         if "positional argument" in str(error) or "keyword argument" in str(error):
@@ -175,7 +179,7 @@ def test_what_callers_pass_is_refused_or_answered(reader: Reader) -> None:
 def test_the_right_manifest_and_the_right_calls_are_answered(kind: str, tmp_path: Path) -> None:
     _used(tmp_path / "sealed")((kind, json.dumps(_signature(kind)).encode()))
     with load(KINDS[kind](tmp_path / "bundle")) as model:
-        for call in ENCODER_CALLS[:3] if kind == "encoder" else DECODER_CALLS:
+        for call in ENCODER_CALLS[:4] if kind == "encoder" else DECODER_CALLS:
             method, arguments = next(iter(call.items()))
             named = {name: value for name, value in call.items() if name != method}
             given = [_arrays(each) for each in arguments] if method == "run" else arguments  # type: ignore[attr-defined]
