@@ -10,6 +10,8 @@ from typing import Any
 from compiler.checkpoint.weights import Stored, stored, weight_files
 from compiler.errors import CheckpointError
 
+ROUNDED = 0.02  # of frequencies that were stored in 16 bits, relative
+COMPUTED = ("position_ids", "masked_bias", "inv_freq", "num_batches_tracked")  # that older versions stored
 LABELLED = ("text-classification", "token-classification")
 
 
@@ -57,7 +59,9 @@ def require_fit(
             expected=f"those of {type(model).__name__} as config.json describes it",
             action="use the config.json that was saved with the weights; merge adapters, and undo quantization, first",
         )
-    return sorted({*unexpected, *_passed_over(model, header)})
+    found = sorted({*unexpected, *_passed_over(model, header)})
+    _require_frequencies(model, folder, [name for name in found if name.endswith("inv_freq")], shown)
+    return found
 
 
 def _passed_over(model: Any, header: Iterable[str]) -> Iterator[str]:
@@ -67,8 +71,37 @@ def _passed_over(model: Any, header: Iterable[str]) -> Iterator[str]:
     computed = {name for name, _ in model.named_buffers()} - own
     for name in header:
         called = {name, name.removeprefix(backbone), backbone + name}
-        if not called & own and (ignored.search(name) or called & computed):
+        needless = ignored.search(name) or name.rpartition(".")[2] in COMPUTED or called & computed
+        if needless and not called & own:
             yield name
+
+
+def _require_frequencies(model: Any, folder: Path, names: Sequence[str], shown: str) -> None:
+    """Refuse stored rotary frequencies that are not those of the configuration, scaled or not: nothing reads them."""
+    import torch
+    from safetensors import safe_open
+
+    rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
+    for path in weight_files(folder, shown) if names else ():
+        with safe_open(path, framework="pt") as file:
+            for name in sorted({*names} & {*file.keys()}):
+                tensor = file.get_tensor(name).float().flatten()
+                known = [each.float() for buffer, each in model.named_buffers() if buffer.endswith("inv_freq")]
+                steps = torch.arange(len(tensor)) / max(1, len(tensor))
+                known += [
+                    each["rope_theta"] ** -steps
+                    for each in (rope, *rope.values())
+                    if isinstance(each, dict) and each.get("rope_theta")
+                ]
+                if known and not any(
+                    each.shape == tensor.shape and torch.allclose(each, tensor, rtol=ROUNDED) for each in known
+                ):
+                    raise CheckpointError(
+                        f"{shown}: stored rotary frequencies are not those that config.json describes",
+                        found=f"{name} ends with {tensor[-1:].tolist()}",
+                        expected=f"{known[0][-1:].tolist()}",
+                        action="correct rope_theta or rope_scaling in config.json",
+                    )
 
 
 def _incomplete(
@@ -109,7 +142,7 @@ def _has_meaning(name: str, model: Any, header: Mapping[str, Stored]) -> bool:
     name_here = name.removeprefix(f"{backbone}.") if alone else name
     parent, _, last = name_here.rpartition(".")
     entry = header.get(name)
-    if last in ("position_ids", "masked_bias", "inv_freq", "num_batches_tracked"):
+    if last in COMPUTED:
         return False
     if entry and last == "bias" and len(entry.shape) == 4 and entry.shape[:2] == (1, 1):  # a causal mask
         return False

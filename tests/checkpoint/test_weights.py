@@ -175,7 +175,7 @@ def test_a_tensor_that_would_change_answers_is_not_left_out(decoder: Path, kind:
 def test_what_changes_no_answer_may_lie_beside_the_weights(decoder: Path) -> None:
     harmless = {
         "score.weight": torch.ones(2, 32),
-        "model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4),
+        "model.layers.0.self_attn.rotary_emb.inv_freq": 10000.0 ** -(torch.arange(4) / 4),
         "model.layers.0.self_attn.bias": torch.ones(1, 1, 8, 8),
         "model.layers.0.self_attn.masked_bias": torch.tensor(-1e4),
     }
@@ -255,3 +255,27 @@ def test_the_reference_of_pickled_weights_is_the_pickle(decoder: Path, cache: Pa
     again = Reference(found.reference, found.task).logits(ids, ones, np.arange(4)[None])
     np.testing.assert_array_equal(right, again)
     assert np.abs(right - wrong).max() > 0.01, "a mistake in our own conversion shows"
+
+
+@pytest.mark.parametrize(("factor", "dtype"), [(1.0, torch.float32), (1.0, torch.bfloat16), (0.5, torch.float32)])
+def test_stored_rotary_frequencies_are_those_of_the_configuration(
+    tiny_decoder: Path, tmp_path: Path, factor: float, dtype: torch.dtype
+) -> None:
+    """Older versions stored them with the weights; now nothing reads them."""
+    folder = Path(shutil.copytree(tiny_decoder, tmp_path / "model"))
+    weights = load_file(folder / "model.safetensors")
+    for layer in range(2):
+        frequencies = factor * 10000.0 ** -(torch.arange(0, 16, 2) / 16)
+        weights[f"model.layers.{layer}.self_attn.rotary_emb.inv_freq"] = frequencies.to(dtype)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    unread: list[str] = []
+    if factor == 1:
+        load_model(folder, "text-generation", unread=unread)
+        assert unread == [f"model.layers.{layer}.self_attn.rotary_emb.inv_freq" for layer in range(2)]
+        config = json.loads((folder / "config.json").read_text())
+        rope = {"rope_theta": 10000.0, "rope_type": "linear", "factor": 4.0}
+        (folder / "config.json").write_text(json.dumps({**config, "rope_parameters": rope}))
+        load_model(folder, "text-generation")  # they were stored without their scale
+    else:
+        with pytest.raises(CheckpointError, match="stored rotary frequencies"):
+            load_model(folder, "text-generation")
