@@ -123,7 +123,8 @@ def build(
     limits = asked.limits(target, promised.task, checkpoint.config, precision, changes, width=width)
     optimized = stages.run_optimize(exported, target, precision, strict=strict, progress=progress)
     built = stages.run_build(exported.folder, optimized, target, progress, targets=targets, requests=requests)
-    checked = stages.run_check(built.folder, checkpoint, limits, progress, identity=built.identity)
+    passes = optimized.record.passes
+    checked = stages.run_check(built.folder, checkpoint, limits, progress, passes=passes, identity=built.identity)
     measured = stages.run_measure(built.folder, built.identity, checkpoint.folder, progress) if bench else None
     certificate = sealing.run_seal(
         folder,
@@ -211,7 +212,7 @@ def check(
     manifest, certificate = _open(bundle)
     limits = asked.limits_of(bundle, manifest, certificate, budget or {})
     checkpoint = checkpoint_of(manifest, reference, progress, adapters)
-    checked = stages.run_check(bundle, checkpoint, limits, progress, manifest)
+    checked = stages.run_check(bundle, checkpoint, limits, progress, manifest, passes=certificate.passes)
     if seal:
         progress(Event("seal", str(bundle)))
         sealing.seal_anew(bundle, manifest, certificate, checked, limits)

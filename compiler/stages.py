@@ -20,7 +20,7 @@ from compiler.errors import UsageError
 from compiler.folders import not_portable
 from compiler.machine import kind as processor
 from compiler.profile import Budget, Profile
-from compiler.records import Built, Checked, Exported, Manifest, Measured, Optimized
+from compiler.records import Built, Checked, Exported, Manifest, Measured, Optimized, PassRun
 from compiler.storage import cache_folder, require_cache
 from compiler.traffic import Traffic, fit_model
 
@@ -204,9 +204,13 @@ def run_check(
     progress: Progress,
     manifest: Manifest | None = None,
     *,
+    passes: Sequence[PassRun],
     identity: str = "",
 ) -> Checked:
-    """Parity with PyTorch. `identity` is that of the build's entry in the cache; "" checks anew, and keeps nothing."""
+    """Parity with PyTorch. `identity` is that of the build's entry in the cache; "" checks anew, and keeps nothing.
+
+    `passes` made the engine's graphs.
+    """
     from compiler.engines import open_bundle, serving
 
     manifest = manifest or records.load(folder / bundle.MANIFEST, Manifest)
@@ -238,6 +242,7 @@ def run_check(
                 tokenizer=folder / "tokenizer.json",
                 marks=marks(checkpoint.folder),
                 tokens=Sides(Tokenized(files, manifest), Tokens(checkpoint, manifest)),
+                passes=passes,
                 adapters={
                     each.name: (choose(session, each.name), reference(each.joined or each.folder))
                     for each in checkpoint.adapters

@@ -20,16 +20,25 @@ from tests.planted.trial import Trial
 
 # What needs a part of the check that nothing else needs, or has the smallest effects.
 CHOSEN = {
-    "bert": ("a weight's highest mantissa bit", "GELU by tanh", "padding mask longer", "token that English lacks"),
-    "mistral": ("window off", "values cached in half", "cache off", "beams", "forgotten", "several tokens"),
-    "t5": ("row of the relative positions", "cross keys in half", "mask of cross attention", "mask of the answer"),
+    ("bert", "float32"): ("a weight's highest mantissa bit", "GELU by tanh", "mask longer", "token that English lacks"),
+    ("mistral", "float32"): ("window off", "cached in half", "cache off", "beams", "forgotten", "several tokens"),
+    ("t5", "float32"): ("row of the relative", "cross keys in half", "mask of cross attention", "mask of the answer"),
+    ("bert", "int8"): ("query and key", "norm without its bias", "token that English lacks", "one token's scale"),
+    ("mistral", "int4"): ("window lost", "token that English lacks", "both codes of a byte"),
 }
-TRIED = [fault for fault in FAULTS for name in CHOSEN.get(fault.subject, ()) if name in fault.name]
+TRIED = [
+    pytest.param(fault, precision, id=f"{fault.id}, {precision}")
+    for (subject, precision), names in CHOSEN.items()
+    for fault in FAULTS
+    for name in names
+    if fault.subject == subject and name in fault.name
+]
 
 
 @pytest.fixture(scope="module")
-def trial(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trial]:
-    return cache(lambda name: Trial(build(name, tmp_path_factory.mktemp(name))))
+def trial(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Trial]:
+    folder = tmp_path_factory.mktemp("planted")
+    return cache(lambda name, precision: Trial(build(name, folder, precision)))
 
 
 @pytest.fixture
@@ -40,17 +49,19 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", CHOSEN)
-def test_without_a_fault_the_check_passes_and_the_engine_is_right(name: str, trial: Callable[[str], Trial]) -> None:
-    outcome = trial(name)(NOTHING)
+@pytest.mark.parametrize(("name", "precision"), CHOSEN)
+def test_without_a_fault_the_check_passes_and_the_engine_is_right(
+    name: str, precision: str, trial: Callable[[str, str], Trial]
+) -> None:
+    outcome = trial(name, precision)(NOTHING)
     assert outcome.reasons == ()
     assert outcome.effect == 0
-    assert outcome.noise < 1e-5 * outcome.scale
+    assert outcome.noise < {"float32": 1e-5, "int8": 0.02, "int4": 0.1}[precision] * outcome.scale
 
 
-@pytest.mark.parametrize("fault", TRIED, ids=lambda fault: fault.id)
-def test_a_fault_above_noise_is_found(fault: Fault, trial: Callable[[str], Trial]) -> None:
-    outcome = trial(fault.subject)(fault)
+@pytest.mark.parametrize(("fault", "precision"), TRIED)
+def test_a_fault_above_noise_is_found(fault: Fault, precision: str, trial: Callable[[str, str], Trial]) -> None:
+    outcome = trial(fault.subject, precision)(fault)
     assert outcome.above
     assert outcome.reasons
 
@@ -66,4 +77,4 @@ def test_the_table_has_every_fault_and_none_was_missed(script: ModuleType) -> No
     order = list(script.SUBJECTS)
     faults = sorted(FAULTS, key=lambda fault: order.index(fault.subject))
     assert script.listed(text) == [(fault.subject, fault.name) for fault in faults]
-    assert "**nothing**" not in text
+    assert script.MISSED not in text

@@ -18,12 +18,13 @@ from compiler.check.encoder_decoder import compare_encoder_decoder
 from compiler.check.feeds import Text
 from compiler.check.limits import Limits
 from compiler.check.references import Compared, OpenReference
+from compiler.check.rounding import method_of
 from compiler.check.steps import about, step
 from compiler.check.tokens import Sides, token_findings
 from compiler.checkpoint.marks import Marks
 from compiler.engines import Session
 from compiler.profile import Budget
-from compiler.records import Checked, Finding, Manifest
+from compiler.records import Checked, Finding, Manifest, PassRun
 
 __all__ = ["Sides", "bisect", "check"]
 
@@ -41,6 +42,7 @@ def check(
     marks: Marks | None = None,
     adapters: Mapping[str, tuple[Session, OpenReference]] | None = None,
     tokens: Sides | None = None,
+    passes: Sequence[PassRun] = (),
 ) -> Checked:
     """Compare an engine with PyTorch.
 
@@ -53,16 +55,17 @@ def check(
         tokenizer: the checkpoint's tokenizer.json.
         marks: its tokens for padding and gaps, as `checkpoint.marks` reads them; None is a checkpoint without any.
         tokens: what both sides make of texts; None leaves tokens, chats and labels uncompared.
+        passes: what made the engine's graphs; without them errors of rounding are judged by the budget alone.
         adapters: by name, the engine with each adapter in effect, and what opens the same in PyTorch.
 
     Raises:
         InputError: the text is too short, or the graph has an input that is not made of text.
     """
     start = time.perf_counter()
-    text = Text(texts, tokenizer, marks or Marks())
+    text, method = Text(texts, tokenizer, marks or Marks()), method_of(passes)
 
     def compared(engine: Session, reference: OpenReference) -> Compared:
-        found = COMPARE[manifest.kind](engine, manifest, reference, text, budget)
+        found = COMPARE[manifest.kind](engine, manifest, reference, text, budget, method=method)
         if found.findings[-1].name in INCOMPARABLE:
             return found
         limits = Limits(manifest.precision, budget, found.noise)

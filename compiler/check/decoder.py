@@ -22,6 +22,8 @@ from compiler.check.limits import Limits, shown
 from compiler.check.longest import Longest, longest_findings, positions
 from compiler.check.noise import exactly, noise
 from compiler.check.references import Compared, OpenReference, ReferenceModel
+from compiler.check.rounding import Rounded, rounded_answers, rounding_findings
+from compiler.checkpoint.rounded import Method
 from compiler.check.steps import counted, step
 from compiler.engines import Session
 from compiler.profile import Budget
@@ -37,9 +39,18 @@ UNEQUAL, UNEQUAL_STEPS = (5, 24, 12), 8  # tokens of the prompts of one batch, a
 
 
 def compare_decoder(
-    session: Session, manifest: Manifest, open_reference: OpenReference, text: Text, budget: Budget
+    session: Session,
+    manifest: Manifest,
+    open_reference: OpenReference,
+    text: Text,
+    budget: Budget,
+    *,
+    method: Method | None = None,
 ) -> Compared:
-    """All findings; the reference's noise, an absolute difference of the logits, is that of the short texts."""
+    """All findings; the reference's noise, an absolute difference of the logits, is that of the short texts.
+
+    `method` is how the engine's products round.
+    """
     context, growing = manifest.context_length, cache_of(manifest).layout != "none"
     count, tokens = (WINDOWS, min(WINDOW, context)) if growing else (WITHOUT_CACHE[0], min(WITHOUT_CACHE[1], context))
     windows = text.windows(MOST, tokens)
@@ -54,6 +65,7 @@ def compare_decoder(
         return [_logits(reference, *each) for each in counted(asked, "PyTorch's answers, and its own noise")]
 
     exact, source = exactly(open_reference, ask)
+    rounding = rounded_answers(open_reference, method, ask, exact)
     with closing(open_reference("float32")) as reference:
         expected, plain, unusual = ask(reference)
         own = noise([plain], exact[1:2], source)
@@ -63,8 +75,9 @@ def compare_decoder(
         try:
             findings = [
                 *_text_findings(session, manifest, reference, windows, limits, count=count),
-                *longest_findings(session, manifest, Longest(row, keep, expected, of_long)),
-                _rare_finding(session, manifest, rare, unusual, of_rare, often=often),
+                *_sample_findings(session, manifest, sample, plain, limits, rounding.of(slice(1, 2))),
+                *longest_findings(session, manifest, Longest(row, keep, expected, of_long, rounding.of(slice(1)))),
+                *_rare_findings(session, manifest, rare, unusual, of_rare, often, rounding.of(slice(2, None))),
                 *_generated_findings(session, manifest, reference, windows, limits),
                 *_batch_findings(session, manifest, windows[0], limits),
             ]
@@ -73,18 +86,34 @@ def compare_decoder(
     return Compared(findings, own, context)
 
 
-def _rare_finding(
-    session: Session, manifest: Manifest, rare: np.ndarray, expected: np.ndarray, limits: Limits, *, often: np.ndarray
-) -> Finding:
+def _sample_findings(  # noqa: PLR0917
+    session: Session, manifest: Manifest, sample: np.ndarray, expected: np.ndarray, limits: Limits, rounding: Rounded
+) -> list[Finding]:
+    """The text on which the reference's noise is taken: there is no more to compare where that alone is judged."""
+    if not rounding.errors:
+        return []
+    actual = prefill(session, manifest, sample)
+    require_comparable(actual, expected)
+    return rounding_findings("output", [actual], [expected], rounding, limits)
+
+
+def _rare_findings(  # noqa: PLR0917
+    session: Session,
+    manifest: Manifest,
+    rare: np.ndarray,
+    expected: np.ndarray,
+    limits: Limits,
+    often: np.ndarray,
+    rounding: Rounded,
+) -> list[Finding]:
     """Texts of tokens that running text lacks."""
     step("tokens that running text lacks")
-    if cache_of(manifest).layout == "none":
-        ends = [forced(session, manifest, [row], row[None, :1]) for row in rare]
-        actual = np.concatenate(ends)
-    else:
-        actual = prefill(session, manifest, rare, None, often)
+    actual = prefill(session, manifest, rare, None, often)
     require_comparable(actual, expected)
-    return limits.by_noise("vocabulary.max_abs_error", max_abs_error(actual, expected), rare.size, unit="logits")
+    return [
+        limits.by_noise("vocabulary.max_abs_error", max_abs_error(actual, expected), rare.size, unit="logits"),
+        *rounding_findings("vocabulary", [actual], [expected], rounding, limits),
+    ]
 
 
 def _logits(reference: ReferenceModel, input_ids: np.ndarray, keep: np.ndarray | None = None) -> np.ndarray:

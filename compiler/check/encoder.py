@@ -20,6 +20,8 @@ from compiler.check.limits import Limits, shown
 from compiler.check.meanings import Meaning, Pool, answers, judge, judge_same, meaning
 from compiler.check.noise import exactly, noise
 from compiler.check.references import Compared, OpenReference, ReferenceModel
+from compiler.check.rounding import rounded_answers, rounding_findings
+from compiler.checkpoint.rounded import Method
 from compiler.check.steps import counted, step
 from compiler.engines import Session
 from compiler.pooling import Vectors
@@ -35,9 +37,15 @@ Sides = tuple[Answers, Answers]  # the engine's and the reference's
 
 
 def compare_encoder(
-    session: Session, manifest: Manifest, open_reference: OpenReference, text: Text, budget: Budget
+    session: Session,
+    manifest: Manifest,
+    open_reference: OpenReference,
+    text: Text,
+    budget: Budget,
+    *,
+    method: Method | None = None,
 ) -> Compared:
-    """All findings; the reference's noise is that of the short texts."""
+    """All findings; the reference's noise is that of the short texts. `method` is how the engine's products round."""
     task, asked = manifest.task, Examples(manifest, text)
     kind = meaning(task, manifest.outputs[0].shape[-1], text.config)
     pool = functools.partial(_pool, manifest, text)
@@ -50,6 +58,7 @@ def compare_encoder(
         return list(chain.from_iterable(answers(task, reference.run(feed), feed) for feed in told))
 
     exact, source = exactly(open_reference, ask)
+    rounding = rounded_answers(open_reference, method, ask, exact)
     with closing(open_reference("float32")) as reference:
         outputs = [reference.run(feed) for feed in counted(feeds, "PyTorch's answers")]
         theirs = list(chain.from_iterable(map(functools.partial(answers, task), outputs, feeds)))
@@ -61,7 +70,6 @@ def compare_encoder(
         )
         own = own.beside(_error(theirs[1 : 1 + len(reordered)], reordered))
         of_long = of_long.at_least(own)
-
         limits = Limits(manifest.precision, budget, own)
         same = functools.partial(judge_same, kind, limits=limits, pool=pool)
 
@@ -74,10 +82,14 @@ def compare_encoder(
         try:
             long, first, *rest = map(both, counted(feeds, "the engine's answers"), outputs)
             alone, unusual = _joined(rest[: -len(rare)]), _joined(rest[-len(rare) :])
+            short = _joined([first, alone])
             findings = [
-                *_errors("output", _joined([first, alone]), limits),
+                *_errors("output", short, limits),
                 *_errors("longest", long, Limits(manifest.precision, budget, of_long)),
                 *_errors("vocabulary", unusual, Limits(manifest.precision, budget, of_rare.at_least(own))),
+                *rounding_findings("output", *short, rounding.of(slice(1, known)), limits),
+                *rounding_findings("longest", *long, rounding.of(slice(1)), limits),
+                *rounding_findings("vocabulary", *unusual, rounding.of(slice(known, None)), limits),
                 *_judged(kind, asked, both, [long, first, alone], judged),
                 *_padding(same, limits, first, alone),
                 _company(same, session, task, asked),

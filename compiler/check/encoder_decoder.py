@@ -14,6 +14,8 @@ from compiler.check.limits import Limits, shown
 from compiler.check.longest import Longest, longest_findings, positions
 from compiler.check.noise import exactly, noise
 from compiler.check.references import Compared, OpenReference, ReferenceModel
+from compiler.check.rounding import rounded_answers, rounding_findings
+from compiler.checkpoint.rounded import Method
 from compiler.check.steps import counted, step
 from compiler.engines import EncoderDecoderSession, Session
 from compiler.errors import IntegrityError
@@ -55,9 +57,17 @@ class Asked:
 
 
 def compare_encoder_decoder(
-    session: Session, manifest: Manifest, open_reference: OpenReference, text: Text, budget: Budget
+    session: Session,
+    manifest: Manifest,
+    open_reference: OpenReference,
+    text: Text,
+    budget: Budget,
+    *,
+    method: Method | None = None,
 ) -> Compared:
     """All findings; the reference's noise, an absolute difference of the logits, is that of the short texts.
+
+    `method` is how the engine's products round.
 
     The decoder is led along the reference's own greedy answers, so that every step of both is comparable.
     """
@@ -77,9 +87,12 @@ def compare_encoder_decoder(
         tokens = row(reference)
         expected = reference.answers(longest, tokens)[:, keep]
         first = Asked(reference, text, lengths, 0, steps)
-    exact, source = exactly(
-        open_reference, lambda reference: [reference.answers(longest, tokens)[:, keep], *first.read(reference)]
-    )
+
+    def again(reference: ReferenceModel) -> list[np.ndarray]:
+        return [reference.answers(longest, tokens)[:, keep], *first.read(reference)]
+
+    exact, source = exactly(open_reference, again)
+    rounding = rounded_answers(open_reference, method, again, exact)
     own = noise([first.expected, first.single], exact[1:], source)
     limits = Limits(manifest.precision, budget, own)
     of_long = Limits(manifest.precision, budget, noise([expected], exact[:1], source).at_least(own))
@@ -98,7 +111,8 @@ def compare_encoder_decoder(
             asked += new
             decoded += [_decoded(session, manifest, each) for each in new]
             findings = _text_findings(asked, decoded, limits)
-        asked_long = Longest(tokens, keep, expected, of_long)
+        findings += rounding_findings("output", decoded[:1], [first.expected], rounding.of(slice(1, 2)), limits)
+        asked_long = Longest(tokens, keep, expected, of_long, rounding.of(slice(1)))
         findings += longest_findings(session, manifest, asked_long, _read(session, longest))
         findings += _same_findings(session, manifest, first, decoded[0], limits)
     except IncomparableError as error:

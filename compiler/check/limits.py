@@ -26,6 +26,10 @@ NOISE_FACTOR = 10.0
 # that is off by 1 % errs by that share at a number one deviation away, so such a fault never passes as noise.
 CEILING = 0.01
 
+# How many times as large as that of plain rounding the root mean square error of a quantized engine may be. Right ones
+# were seen at RANGE.
+ROUNDING_FACTOR = 1.5
+
 Better = Literal["lower", "higher"]
 
 # Unit and good side of what each field of the budget limits.
@@ -113,6 +117,14 @@ class Limits:
         low, high = interval(int(agree.sum()), agree.size)
         return msgspec.structs.replace(
             found, low=low, high=high, basis=f"{found.basis}, by the 95 % interval {low:.4g} to {high:.4g}"
+        )
+
+    def by_rounding(self, name: str, value: float, samples: int, spare: float = 1.0) -> Finding:
+        """An error in multiples of what rounding makes; `spare` times as many are allowed where chance has a say."""
+        factor = ROUNDING_FACTOR if self.budget.rounding_factor is None else self.budget.rounding_factor
+        basis = "the reference's own error where its products are rounded to as many bits"
+        return Finding(
+            name=name, value=value, unit="ratio", samples=samples, better="lower", limit=spare * factor, basis=basis
         )
 
     def by_distance(self, name: str, value: float, samples: int, field: str) -> Finding:

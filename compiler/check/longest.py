@@ -15,6 +15,7 @@ from compiler.check.compare import max_abs_error, require_comparable, scores
 from compiler.check.feeds import Feeds
 from compiler.check.generated import forced, prefill, same_answers
 from compiler.check.limits import Limits, shown
+from compiler.check.rounding import Rounded, rounding_findings
 from compiler.check.steps import step
 from compiler.engines import Session
 from compiler.records import Finding, Manifest
@@ -60,12 +61,14 @@ class Longest:
         keep: the positions, as `positions` gives them.
         expected: (1, kept, vocabulary), the reference's logits there.
         limits: those of the reference's noise on this text.
+        rounding: what the reference answers there where its products are rounded.
     """
 
     tokens: np.ndarray
     keep: np.ndarray
     expected: np.ndarray
     limits: Limits
+    rounding: Rounded
 
 
 def longest_findings(
@@ -79,6 +82,7 @@ def longest_findings(
     error, samples = max_abs_error(actual, asked.expected), len(score.kl)
     findings = [
         asked.limits.by_noise("longest.max_abs_error", error, samples, unit="logits"),
+        *rounding_findings("longest", [actual], [asked.expected], asked.rounding, asked.limits),
         asked.limits.by_budget("longest.kl.mean", float(score.kl.mean()), samples, "max_kl_divergence"),
         shown("longest.top1.agreement", float(score.agree.mean()), samples, "share", better="higher"),
     ]

@@ -1,4 +1,4 @@
-"""The same model in another arithmetic: in float64, or in float32 with its sums taken in another order."""
+"""The same model in another arithmetic: in float64, in float32 with its sums in another order, or rounded."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import functools
 from collections.abc import Callable
 from typing import Any, Literal
 
+from compiler.checkpoint.rounded import Rounding
+
 # What a reference computes in. "reordered" is float32 as well; its answers differ by rounding, and no meaning does.
-Arithmetic = Literal["float32", "float64", "reordered"]
+Arithmetic = Literal["float32", "float64", "reordered"] | Rounding
 
 PARTS = 3  # of the axis that a product adds up
 

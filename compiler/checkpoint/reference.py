@@ -20,6 +20,7 @@ from compiler.checkpoint.load import allow_batches, load_model
 from compiler.checkpoint.original import open_original
 from compiler.checkpoint.quiet import quiet
 from compiler.checkpoint.recomputing import Recomputing, next_logits
+from compiler.checkpoint.rounded import Rounding, fine_weights, rounded
 from compiler.checkpoint.sentence.reference import Pooler
 from compiler.errors import CheckpointError, InputError
 from compiler.records import CacheShape
@@ -34,7 +35,8 @@ class Reference:
     Args:
         folder: config.json and weights, as the author saved them.
         task: a key of `tasks.TASKS`.
-        dtype: what weights and arithmetic are in; "reordered" is float32 with its sums taken in another order.
+        dtype: what weights and arithmetic are in; "reordered" is float32 with its sums taken in another order, a
+            `Rounding` float32 with its products rounded to fewer bits.
         threads: PyTorch's threads, for the whole process; 0 leaves them as they are.
         merged: take an adapter into the weights, as one does for speed; by default PEFT applies it beside them.
 
@@ -70,6 +72,8 @@ class Reference:
         self._parameters = inspect.signature(self._model.forward).parameters
         if dtype == "reordered":
             self._model.forward = reordered(self._model.forward)
+        elif isinstance(dtype, Rounding):
+            self._model.forward = rounded(self._model.forward, dtype, fine_weights(self._model, dtype.method))
         self._permuted = "perm_mask" in self._parameters and TASKS[task].kind == "decoder"
 
     @property

@@ -37,6 +37,8 @@ class Budget(Record, frozen=True):
 
     Attributes:
         noise_factor: float32 only: largest difference, in multiples of the reference's own rounding noise.
+        rounding_factor: narrower precisions only: root mean square error, in multiples of the error that the reference
+            has where its products are rounded to as many bits.
         max_perplexity_ratio: perplexity over the reference's.
         max_kl_divergence: mean KL divergence of the output distributions, in nats.
         min_top1_agreement: share of positions with the same most likely answer.
@@ -50,6 +52,7 @@ class Budget(Record, frozen=True):
     """
 
     noise_factor: Annotated[float, msgspec.Meta(ge=1)] | None = None
+    rounding_factor: Annotated[float, msgspec.Meta(ge=1)] | None = None
     max_perplexity_ratio: Annotated[float, msgspec.Meta(ge=1)] | None = None
     max_kl_divergence: Annotated[float, msgspec.Meta(ge=0)] | None = None
     min_top1_agreement: Share | None = None

@@ -45,7 +45,7 @@ def test_a_budget_without_the_field_shows_only() -> None:
 
 
 def test_every_limit_of_the_budget_is_used() -> None:
-    assert set(BUDGETED) == set(Budget.__struct_fields__) - {"noise_factor"}
+    assert set(BUDGETED) == set(Budget.__struct_fields__) - {"noise_factor", "rounding_factor"}
 
 
 @pytest.mark.parametrize(("cosine", "limit"), [(1.0, 0.0), (0.98, 0.2), (0.5, 1.0)])

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compiler.optimize.passes.graph import MODULE, constant, initializer
+from tests.planted import stored
 
 Edit = Callable[[ir.Model], None]
 
@@ -23,12 +24,17 @@ def find(model: ir.Model, op_type: str, module: str = "", nth: int = 0) -> ir.No
 
 
 def weight(model: ir.Model, name: str) -> np.ndarray:
-    """A copy of the only initializer whose name ends so."""
+    """A copy of the only initializer whose name ends so; of a quantized one, the matrix that it stands for."""
+    if (found := stored.read(model, name)) is not None:
+        return found
     return _named(model, name).const_value.numpy().copy()  # type: ignore[union-attr]
 
 
 def put(model: ir.Model, name: str, array: np.ndarray) -> None:
     """Give that initializer other values."""
+    if stored.read(model, name) is not None:
+        stored.write(model, name, array)
+        return
     value = _named(model, name)
     value.const_value = ir.tensor(np.ascontiguousarray(array), name=value.name)
 
@@ -111,6 +117,17 @@ def pass_by(op_type: str, keep: int = 0, module: str = "", nth: int = 0) -> Edit
         source = node.inputs[keep]
         assert source is not None
         reroute(model, node.outputs[0], source)
+
+    return edit
+
+
+def unbiased(module: str) -> Edit:
+    """A product without its bias, which an Add behind it holds, or the quantized product itself."""
+
+    def edit(model: ir.Model) -> None:
+        inside = [node.op_type for node in model.graph if node.metadata_props.get(MODULE) == module]
+        without = forget("MatMulNBits", 5, module) if "MatMulNBits" in inside else pass_by("Add", module=module)
+        without(model)
 
     return edit
 

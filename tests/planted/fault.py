@@ -21,6 +21,7 @@ class Fault:
         graph: which one: "" the main one, "encoder" the one that reads the text of an encoder-decoder.
         wrap: of the engine's own code, around the session.
         matrices: of what an adapter feeds.
+        precisions: of the engines that can have it.
     """
 
     subject: str
@@ -29,6 +30,7 @@ class Fault:
     graph: str = ""
     wrap: Callable[[Session], Session] | None = None
     matrices: Callable[[dict[str, Feeds]], dict[str, Feeds]] | None = None
+    precisions: tuple[str, ...] = ("float32", "int8", "int4")
 
     @property
     def id(self) -> str:

@@ -24,8 +24,9 @@ from tests.planted.fault import Fault
 from tests.planted.probes import Answers, engine_answers, with_matrices
 from tests.planted.subjects import Subject
 
-# So many times the model's own noise is an effect that the check has to see: its limits are as wide.
-FACTOR = 10.0
+# So many times the model's own error is an effect that the check has to see: in float32, where that is rounding noise,
+# as wide as its limits are; in narrower precisions, where most of it is the quantization's.
+FACTOR, NARROW_FACTOR = 10.0, 3.0
 
 TEXTS = 40  # of the evaluation text's topics
 
@@ -35,7 +36,9 @@ class Outcome:
     """What became of a fault.
 
     Attributes:
-        effect: the largest absolute change of an answer to the probes; infinity where the engine refuses.
+        precision: of the engine.
+        effect: the largest change of an answer to the probes: of a number in float32; in narrower precisions of a whole
+            answer (one position's logits, one token's vector), root mean square. Infinity where the engine refuses.
         noise: how far the right engine is from PyTorch in float64, on the same.
         scale: the largest of the right answers.
         reasons: findings that failed, or the error that the check ended with; empty where it passed.
@@ -43,6 +46,7 @@ class Outcome:
 
     fault: Fault
     kind: str
+    precision: str
     effect: float
     noise: float
     scale: float
@@ -51,7 +55,7 @@ class Outcome:
 
     @property
     def above(self) -> bool:
-        return self.effect > FACTOR * self.noise
+        return self.effect > (FACTOR if self.precision == "float32" else NARROW_FACTOR) * self.noise
 
     @property
     def missed(self) -> bool:
@@ -66,7 +70,8 @@ class Trial:
         with subject.opened() as session:
             self.right = engine_answers(session, subject.manifest, subject.adapters)
         exact = exact_answers(subject)
-        self.noise = largest_difference(self.right, exact)
+        self.difference = largest_difference if subject.precision == "float32" else worst_answer
+        self.noise = self.difference(self.right, exact)
         self.scale = max(float(np.abs(answer).max()) for found in exact.values() for answer in found)
 
     def __call__(self, fault: Fault, budget: Budget | None = None) -> Outcome:
@@ -88,12 +93,13 @@ class Trial:
                     if fault.matrices:
                         adapters = fault.matrices(adapters)
                     effect = self._effect(session, adapters)
-                    reasons = self._check(session, adapters, budget or Budget())
+                    reasons = self._check(session, adapters, budget or subject.budget)
             except CompilerError as error:  # the engine does not even open it
                 effect, reasons = float("inf"), (str(error).splitlines()[0],)
         return Outcome(
             fault=fault,
             kind=subject.manifest.kind,
+            precision=subject.precision,
             effect=effect,
             noise=self.noise,
             scale=self.scale,
@@ -112,6 +118,7 @@ class Trial:
             budget=budget,
             tokenizer=subject.folder / "tokenizer.json",
             marks=marks(subject.checkpoints[""]),
+            passes=subject.passes,
             adapters={
                 name: (with_matrices(session, matrices), functools.partial(subject.reference, adapter=name))
                 for name, matrices in adapters.items()
@@ -128,7 +135,7 @@ class Trial:
 
     def _effect(self, session: Session, adapters: Mapping[str, Feeds]) -> float:
         try:
-            return largest_difference(engine_answers(session, self.subject.manifest, adapters), self.right)
+            return self.difference(engine_answers(session, self.subject.manifest, adapters), self.right)
         except CompilerError:
             return float("inf")
 
@@ -141,4 +148,16 @@ def largest_difference(ours: Mapping[str, Answers], theirs: Mapping[str, Answers
             if one.shape != other.shape or not np.isfinite(one).all():
                 return float("inf")
             worst = max(worst, float(np.abs(one.astype(np.float64) - other).max(initial=0.0)))
+    return worst
+
+
+def worst_answer(ours: Mapping[str, Answers], theirs: Mapping[str, Answers]) -> float:
+    """Root mean square difference of the worst answer, one row of the last axis; infinity as above."""
+    worst = 0.0
+    for name, found in ours.items():
+        for one, other in zip(found, theirs[name], strict=True):
+            if one.shape != other.shape or not np.isfinite(one).all():
+                return float("inf")
+            squares = np.square(one.astype(np.float64) - other).mean(axis=-1)
+            worst = max(worst, float(np.sqrt(squares.max(initial=0.0))))
     return worst

@@ -49,7 +49,7 @@ def overwrite(path: Path) -> None:
 
 
 def cut(path: Path) -> None:
-    os.truncate(path, path.stat().st_size // 3)
+    os.truncate(path, 0)
 
 
 def replace(path: Path) -> None:

@@ -11,12 +11,13 @@ import mmap
 from pathlib import Path
 
 LARGEST = 256 << 20  # bytes; larger tables are rarely read whole, and stay in the file
+FIXED = 0x10  # MAP_FIXED of mmap(2), which `mmap` lacks
 
 
 def detach(folder: Path) -> None:
-    """Let this process have copies of its own of all pages that it maps from files in `folder`, up to `LARGEST`.
+    """Put memory of this process' own in place of all that it maps from files in `folder`, up to `LARGEST`.
 
-    The mappings are private, so a page becomes the process' own when it is written to: here with what it holds.
+    Copies of the pages alone would not do: cutting the file short takes private pages away too.
     """
     maps = Path("/proc/self/maps")
     if not maps.exists():  # not Linux
@@ -27,10 +28,19 @@ def detach(folder: Path) -> None:
         addresses, rights, *_, path = line.split(maxsplit=5)
         if rights == "rw-p" and path.startswith(place):
             start, end = (int(address, 16) for address in addresses.split("-"))
-            ranges.append(range(start, end, mmap.PAGESIZE))
-    if sum(len(pages) for pages in ranges) * mmap.PAGESIZE > LARGEST:
+            ranges.append((start, end - start))
+    if sum(size for _, size in ranges) > LARGEST:
         return
-    for pages in ranges:
-        for page in pages:
-            byte = ctypes.c_ubyte.from_address(page)
-            byte.value = byte.value
+    for start, size in ranges:
+        _own(start, size)
+
+
+def _own(start: int, size: int) -> None:
+    """Exchange a mapping for anonymous memory that holds the same; what cannot be exchanged stays as it is."""
+    library = ctypes.CDLL(None, use_errno=True)
+    library.mmap.restype = ctypes.c_void_p
+    library.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    content = ctypes.string_at(start, size)
+    rights, flags = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | FIXED
+    if library.mmap(start, size, rights, flags, -1, 0) == start:
+        ctypes.memmove(start, content, size)

@@ -1,0 +1,147 @@
+"""The same model with its products rounded to few bits, as a right quantized engine may round them.
+
+Nothing of the passes is used: plain rounding to the nearest, of a linear layer's weights and of what it reads, tells
+how large the errors of such an engine are. Passes that choose better codes err less.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+# "rows": int8 weights, a scale for each output, times int8 activations, a scale for each token. "tensor": the same, one
+# scale for all tokens. "int8" and "int4": weights in blocks, which engines multiply by activations of 8 bits in blocks;
+# "mixed": half of them have 8 bits, the others 4.
+Method = Literal["rows", "tensor", "int8", "int4", "mixed"]
+
+BLOCK = 32  # numbers along the axis that a product adds up
+SMALLEST = 16  # a matrix with fewer rows or columns is left in float32
+# Largest codes. Weights of 7 bits are what processors multiply by 8 without overflow that have no instruction for it.
+BYTE, SEVEN, FOUR = 127, 63, 15
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How products are rounded. `fewer` codes give errors of the same size, and other ones."""
+
+    method: Method
+    fewer: int = 0
+
+
+def rounded(forward: Callable[..., Any], rounding: Rounding, fine: Sequence[Any] = ()) -> Callable[..., Any]:
+    """`forward` with every product of a weight rounded.
+
+    Args:
+        forward: of a model in float32.
+        rounding: how.
+        fine: weights that get 8 bits where others get 4, as `fine_weights` chooses them.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    products = {torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__}
+    eight = {id(each) for each in fine}
+    in_blocks = rounding.method not in ("rows", "tensor")
+
+    def is_weight(value: Any) -> bool:
+        return isinstance(value, torch.nn.Parameter) and value.ndim == 2 and min(value.shape) >= SMALLEST
+
+    def weight(matrix: Any) -> Any:
+        return _weight(matrix, rounding, id(matrix) in eight)
+
+    def transposed(matrix: Any) -> Any:
+        return _weight(matrix.T, rounding, id(matrix) in eight).T
+
+    class Rounded(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            named = kwargs or {}
+            if func is torch.nn.functional.linear and min(args[1].shape) >= SMALLEST:
+                return func(_activation(args[0], rounding), weight(args[1]), *args[2:], **named)
+            if func is torch.addmm and not named and is_weight(args[2]):
+                return func(args[0], _activation(args[1], rounding), transposed(args[2]))
+            if func in products and not named and is_weight(args[1]):
+                return func(_activation(args[0], rounding), transposed(args[1]))
+            found = func(*args, **named)
+            return _blocks(found, BYTE) if in_blocks and func is torch.nn.functional.embedding else found
+
+    @functools.wraps(forward)
+    def run(*args: Any, **named: Any) -> Any:
+        with Rounded():
+            return forward(*args, **named)
+
+    return run
+
+
+def fine_weights(model: Any, method: Method) -> list[Any]:
+    """The weights of a model that get 8 bits where others get 4: its head, and half of the rest where that is "mixed".
+
+    Those with the fewest outputs an input come first: they read what varies most.
+    """
+    found = model.get_output_embeddings()
+    head = [] if found is None else [found.weight]
+    if method != "mixed":
+        return head
+    layers = [module for module in model.modules() if type(module).__name__ in {"Linear", "Conv1D"}]
+    ratios = {id(each.weight): (_outputs_per_input(each), each.weight) for each in layers}
+    body = [ratio for key, ratio in ratios.items() if key not in map(id, head)]
+    left, fine = sum(weight.numel() for _, weight in body) / 2, head
+    for _, weight in sorted(body, key=lambda each: each[0]):
+        if weight.numel() <= left:
+            left -= weight.numel()
+            fine.append(weight)
+    return fine
+
+
+def _outputs_per_input(layer: Any) -> float:
+    rows, columns = layer.weight.shape
+    return float(columns / rows if type(layer).__name__ == "Conv1D" else rows / columns)
+
+
+def _activation(given: Any, rounding: Rounding) -> Any:
+    top = BYTE - rounding.fewer
+    if rounding.method == "rows":
+        return _nearest(given, given.abs().amax(-1, keepdim=True) / top)
+    if rounding.method == "tensor":
+        return _nearest(given, given.abs().amax() / top)
+    return _blocks(given, top)
+
+
+def _weight(weight: Any, rounding: Rounding, fine: bool) -> Any:
+    """A weight (outputs, inputs)."""
+    if rounding.method in ("rows", "tensor"):
+        return _nearest(weight, weight.abs().amax(-1, keepdim=True) / (SEVEN - rounding.fewer))
+    if rounding.method == "int8" or fine:
+        return _blocks(weight, BYTE - rounding.fewer)
+    return _ranges(weight, FOUR - rounding.fewer)
+
+
+def _blocks(values: Any, top: int) -> Any:
+    """Rounded in blocks along the last axis, to codes from -top to top."""
+    cut = _cut(values)
+    return _joined(_nearest(cut, cut.abs().amax(-1, keepdim=True) / top), values)
+
+
+def _ranges(values: Any, top: int) -> Any:
+    """Rounded in blocks along the last axis, to codes 0 to top spread evenly from the least number to the largest."""
+    cut = _cut(values)
+    low, high = cut.amin(-1, keepdim=True).clamp(max=0), cut.amax(-1, keepdim=True).clamp(min=0)
+    return _joined(_nearest(cut - low, (high - low) / top) + low, values)
+
+
+def _nearest(values: Any, scale: Any) -> Any:
+    """The nearest multiples of a scale, which is 0 where all values are."""
+    safe = scale + (scale == 0)
+    return (values / safe).round() * safe
+
+
+def _cut(values: Any) -> Any:
+    import torch
+
+    padded = torch.nn.functional.pad(values, (0, -values.shape[-1] % BLOCK))
+    return padded.reshape(*values.shape[:-1], -1, BLOCK)
+
+
+def _joined(blocks: Any, like: Any) -> Any:
+    return blocks.flatten(-2)[..., : like.shape[-1]]

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from compiler.check.limits import ROUNDING_FACTOR, Limits
+from compiler.check.noise import Noise
+from compiler.check.rounding import DRAWS, WORST, Rounded, method_of, rounded_answers, rounding_findings
+from compiler.checkpoint.rounded import Method, Rounding, fine_weights, rounded
+from compiler.profile import Budget
+from compiler.records import PassRun
+
+GIVEN, WEIGHT = (
+    np.random.default_rng(seed).normal(size=size).astype(np.float32) for seed, size in ((0, (5, 40)), (1, (24, 40)))
+)
+LIMITS = Limits("int8-dynamic", Budget(), Noise(1e-7))
+
+
+def product(method: Method, weight: np.ndarray = WEIGHT, *, head: bool = False, fewer: int = 0) -> np.ndarray:
+    """GIVEN @ weight^T of a linear layer that rounds."""
+    layer = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+    layer.weight.data = torch.from_numpy(weight)
+    forward = rounded(layer.forward, Rounding(method, fewer), [layer.weight] if head else ())
+    with torch.inference_mode():
+        return forward(torch.from_numpy(GIVEN)).numpy()
+
+
+def nearest(values: np.ndarray, scale: np.ndarray | np.floating[Any]) -> np.ndarray:
+    return np.rint(values / scale) * scale
+
+
+def blocks(values: np.ndarray, top: int) -> np.ndarray:
+    """In blocks of 32 along the last axis, and what is left."""
+    parts = values[:, :32], values[:, 32:]
+    return np.concatenate([nearest(each, np.abs(each).max(axis=1, keepdims=True) / top) for each in parts], axis=1)
+
+
+def ranges(values: np.ndarray) -> np.ndarray:
+    parts = []
+    for each in (values[:, :32], values[:, 32:]):
+        low, high = np.minimum(each.min(1, keepdims=True), 0), np.maximum(each.max(1, keepdims=True), 0)
+        parts.append(nearest(each - low, (high - low) / 15) + low)
+    return np.concatenate(parts, axis=1)
+
+
+def per_row(values: np.ndarray, top: int) -> np.ndarray:
+    return nearest(values, np.abs(values).max(axis=1, keepdims=True) / top)
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "codes"),
+    [
+        ("rows", per_row(GIVEN, 127), per_row(WEIGHT, 63)),
+        ("tensor", nearest(GIVEN, np.abs(GIVEN).max() / 127), per_row(WEIGHT, 63)),
+        ("int8", blocks(GIVEN, 127), blocks(WEIGHT, 127)),
+        ("int4", blocks(GIVEN, 127), ranges(WEIGHT)),
+        ("mixed", blocks(GIVEN, 127), ranges(WEIGHT)),
+    ],
+    ids=["rows", "tensor", "int8", "int4", "mixed"],
+)
+def test_a_product_is_that_of_rounded_numbers(method: Method, given: np.ndarray, codes: np.ndarray) -> None:
+    np.testing.assert_allclose(product(method), given @ codes.T, atol=1e-5)
+
+
+class Decoder(torch.nn.Module):
+    """A head, a wide product and a narrow one that are as large, and GPT-2's kind of wide product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = torch.nn.Linear(32, 64, bias=False), torch.nn.Linear(64, 32, bias=False)
+        self.old, self.head = transformers.pytorch_utils.Conv1D(48, 32), torch.nn.Linear(32, 99, bias=False)
+
+    def get_output_embeddings(self) -> torch.nn.Module:
+        return self.head
+
+
+def test_the_narrowest_half_of_the_weights_has_eight_bits_where_formats_are_mixed() -> None:
+    model = Decoder()
+    assert [id(each) for each in fine_weights(model, "int4")] == [id(model.head.weight)]
+    assert [id(each) for each in fine_weights(model, "mixed")] == [id(model.head.weight), id(model.down.weight)]
+
+
+def test_the_head_has_eight_bits_and_small_matrices_are_exact() -> None:
+    np.testing.assert_allclose(product("int4", head=True), product("int8"), atol=1e-6)
+    np.testing.assert_allclose(product("int4", WEIGHT[:15]), GIVEN @ WEIGHT[:15].T, atol=1e-5)
+
+
+def test_fewer_codes_give_other_errors_of_about_the_same_size() -> None:
+    errors = [np.sqrt(np.square(product("rows", fewer=fewer) - GIVEN @ WEIGHT.T).mean()) for fewer in range(3)]
+    assert len(set(errors)) == 3
+    assert max(errors) < 1.3 * min(errors)
+
+
+def test_products_that_are_no_linear_layers_round_too_and_tables_where_blocks_do() -> None:
+    matrix = torch.nn.Parameter(torch.from_numpy(WEIGHT.T.copy()))
+    given = torch.from_numpy(GIVEN)
+    for forward in (lambda x: x @ matrix, lambda x: torch.addmm(torch.zeros(24), x, matrix)):
+        with torch.inference_mode():
+            np.testing.assert_allclose(rounded(forward, Rounding("rows"))(given), product("rows"), atol=1e-5)
+    table = torch.from_numpy(WEIGHT)
+    look_up = rounded(lambda: torch.nn.functional.embedding(torch.tensor([3, 1]), table), Rounding("int4"))
+    np.testing.assert_allclose(look_up(), blocks(WEIGHT, 127)[[3, 1]], atol=1e-6)
+    between = rounded(lambda: given @ table.T, Rounding("rows"))  # two activations, as in attention
+    np.testing.assert_array_equal(between(), given @ table.T)
+
+
+def ran(name: str, **options: object) -> PassRun:
+    return PassRun(name=name, options=options, modified=True, kept=True, nodes_before=1, nodes_after=1, seconds=0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "method"),
+    [
+        ("quantize-weights", {"bits": 8}, "int8"),
+        ("quantize-weights", {"bits": 4, "int8_share": 0.5}, "mixed"),
+        ("quantize-weights", {"bits": 4, "int8_share": 0.0}, "int4"),
+        ("quantize-per-token", {}, "rows"),
+        ("quantize-dynamic", {"per_channel": True}, "tensor"),
+        ("quantize-dynamic", {"per_channel": False}, None),
+        ("quantize-static", {"format": "uint8", "per_channel": True}, "tensor"),
+        ("quantize-static", {"format": "float8", "per_channel": True}, None),
+        ("fuse-gelu", {}, None),
+    ],
+)
+def test_the_passes_say_how_an_engine_rounds(name: str, options: dict[str, object], method: Method | None) -> None:
+    assert method_of([ran("fold-constants"), ran(name, **options)]) == method
+
+
+EXACT = np.zeros((200, 64), np.float32)
+
+
+def noisy(size: float, seed: int, shape: tuple[int, ...] = EXACT.shape) -> np.ndarray:
+    return (size * np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
+
+
+class Roundings:
+    """References that round, each a little differently; `answers` of one."""
+
+    def __init__(self, *answers: np.ndarray) -> None:
+        self.given = answers
+        self.opened: list[int] = []
+
+    def __call__(self, arithmetic: object) -> Any:
+        self.opened.append(cast("Rounding", arithmetic).fewer)
+        self.answers = self.given[min(len(self.opened), len(self.given)) - 1]
+        return self
+
+    def close(self) -> None:
+        pass
+
+
+def asked(references: Roundings, exact: np.ndarray = EXACT, method: Method | None = "rows") -> Rounded:
+    return rounded_answers(references, method, lambda reference: [cast("Any", reference).answers], [exact])
+
+
+def outcome(engine: np.ndarray, rounding: Rounded, exact: np.ndarray = EXACT) -> Sequence[bool]:
+    return [each.passed for each in rounding_findings("x", [engine], [exact], rounding, LIMITS)]
+
+
+def test_an_engine_may_err_as_much_as_rounding_does_and_no_more() -> None:
+    references = Roundings(noisy(0.1, 1))
+    rounding = asked(references)
+    assert references.opened == [0]
+    assert outcome(noisy(0.1, 2), rounding) == [True, True]
+    assert outcome(noisy(0.05, 2), rounding) == [True, True]
+    assert outcome(noisy(0.2, 2), rounding) == [False, True]
+    assert outcome(noisy(0.4, 2), rounding) == [False, False]
+
+
+def test_a_single_answer_that_is_wrong_is_seen() -> None:
+    engine = noisy(0.1, 2)
+    engine[7] += 0.4
+    assert outcome(engine, asked(Roundings(noisy(0.1, 1)))) == [True, False]
+
+
+def test_where_rounding_moves_nothing_noise_is_the_least_error() -> None:
+    rounding = asked(Roundings(EXACT))
+    assert outcome(noisy(0.5e-7, 1), rounding) == [True, True]
+    assert outcome(noisy(1e-6, 1), rounding) == [False, False]
+
+
+def test_answers_of_few_numbers_are_judged_by_several_roundings_and_with_more_room() -> None:
+    exact = np.zeros((16, 3), np.float32)
+    references = Roundings(*(np.broadcast_to(noisy(0.1, seed, (1, 3)), exact.shape) for seed in range(DRAWS)))
+    rounding = asked(references, exact)
+    assert references.opened == list(range(DRAWS))
+    whole, worst = rounding_findings("x", [exact], [exact], rounding, LIMITS)
+    assert whole.limit is not None
+    assert 1.2 * ROUNDING_FACTOR < whole.limit < 3 * ROUNDING_FACTOR
+    assert worst.limit == pytest.approx(WORST * whole.limit)
+
+
+def test_a_few_answers_that_go_another_way_ask_for_more_roundings() -> None:
+    def routed(seed: int) -> np.ndarray:
+        found = noisy(0.01, seed)
+        found[np.random.default_rng(seed).integers(0, len(found), 4)] += 1
+        return found
+
+    references = Roundings(*map(routed, range(DRAWS)))
+    rounding = asked(references)
+    assert len(references.opened) > 1
+    assert outcome(routed(20), rounding) == [True, True]
+    assert outcome(noisy(0.6, 3), rounding)[0] is False
+
+
+def test_nothing_is_judged_where_nothing_is_known_of_the_rounding() -> None:
+    references = Roundings(noisy(0.1, 1))
+    rounding = asked(references, method=None)
+    assert (references.opened, outcome(noisy(9.0, 1), rounding)) == ([], [])
+
+
+def test_the_budget_may_set_the_factor() -> None:
+    limits = Limits("int8-dynamic", Budget(rounding_factor=3.0), Noise(1e-7))
+    assert limits.by_rounding("x", 2.9, 1).limit == 3.0
+    assert LIMITS.by_rounding("x", 1.0, 1, 2.0).limit == 2 * ROUNDING_FACTOR
