@@ -10,7 +10,7 @@ from compiler.optimize.passes.fuse_gelu import FuseGelu
 from compiler.optimize.quantize.dynamic import QuantizeDynamic
 from compiler.optimize.quantize.per_token import QuantizePerToken
 from compiler.profile import Requires
-from tests.optimize.graphs import ANY_X86, HERE, VNNI, context, graph, operators, outputs, random
+from tests.optimize.graphs import ANY_X86, HERE, context, graph, operators, outputs, random
 from tests.optimize.quantize.lossy import error
 
 X = random(2, 5, 32)
@@ -58,16 +58,6 @@ def test_the_numbers_are_those_of_the_formula() -> None:
     np.testing.assert_allclose(outputs(model, {"x": X})["y"], expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("target", "top"), [(ANY_X86, 63), (VNNI, 127), (Requires(architecture="aarch64"), 127)], ids=["x86", "VNNI", "Arm"]
-)
-def test_weights_have_as_many_bits_as_the_target_multiplies_exactly(target: Requires, top: int) -> None:
-    model = one()
-    apply(QuantizePerToken(), model, target)
-    assert codes(model).dtype == np.int8
-    assert np.abs(codes(model)).max() == top
-
-
 def test_a_row_does_not_depend_on_its_company() -> None:
     model = one()
     apply(QuantizePerToken(), model)
@@ -106,19 +96,6 @@ def test_siblings_share_one_quantized_input() -> None:
     assert operators(model) == {**ROWS, "MatMulIntegerToFloat": 2, "Mul": 3}
 
 
-def test_products_in_a_row_are_all_replaced() -> None:
-    model = graph(
-        """g (float[batch, sequence, 32] x, float[32, 48] w, float[48, 32] v) => (float[batch, sequence, 32] y) {
-            hidden = MatMul(x, w)
-            y = MatMul(hidden, v)
-        }""",
-        w=random(32, 48, seed=1),
-        v=random(48, 32, seed=2),
-    )
-    assert error(QuantizePerToken(), model, {"x": X}) < 0.05
-    assert operators(model)["MatMulIntegerToFloat"] == operators(model)["QuantizeLinear"] == 2
-
-
 def test_a_bias_is_left_to_the_gelu_behind_it() -> None:
     model = graph(
         """g (float[batch, sequence, 32] x, float[32, 48] w, float[48] b) => (float[batch, sequence, 48] y) {
@@ -136,21 +113,6 @@ def test_a_bias_is_left_to_the_gelu_behind_it() -> None:
     assert operators(model)["Add"] == 0
 
 
-@pytest.mark.parametrize("transposed", [0, 1])
-def test_gemm_is_a_product_too(transposed: int) -> None:
-    weight = random(32, 48, seed=1)
-    shape = "48, 32" if transposed else "32, 48"
-    model = graph(
-        f"""g (float[batch, 32] x, float[{shape}] w, float[48] b) => (float[batch, 48] y) {{
-            y = Gemm <transB: int = {transposed}> (x, w, b)
-        }}""",
-        w=np.ascontiguousarray(weight.T) if transposed else weight,
-        b=random(48, seed=2),
-    )
-    assert error(QuantizePerToken(), model, {"x": X[0]}) < 0.03
-    assert operators(model) == {**ROWS, **PRODUCT, "Mul": 2, "Add": 1}
-
-
 def test_the_modules_of_products_are_kept() -> None:
     model = graph(SIBLINGS, w=random(32, 48, seed=1), v=random(32, 16, seed=2))
     for node, module in zip(model.graph, ("q", "k"), strict=True):
@@ -159,24 +121,6 @@ def test_the_modules_of_products_are_kept() -> None:
     products = [node for node in model.graph if node.op_type == "MatMulIntegerToFloat"]
     assert [node.metadata_props["module"] for node in products] == ["q", "k"]
     assert all(node.metadata_props["module"] for node in model.graph)
-
-
-@pytest.mark.parametrize(
-    ("text", "names"),
-    [
-        ("g (float[b, 5, 32] x, float[b, 32, 5] w) => (float[b, 5, 5] y) { y = MatMul(x, w) }", ()),
-        ("g (float[b, 5, 32] x, float[32, 8] w) => (float[b, 5, 8] y) { y = MatMul(x, w) }", ("w",)),
-        ("g (float[5, 32] x, float[32, 48] w) => (float[5, 48] y) { y = Gemm <alpha: float = 2.0> (x, w) }", ("w",)),
-    ],
-    ids=["two activations", "too few columns", "a scaled Gemm"],
-)
-def test_what_is_no_plain_product_with_a_weight_is_left_alone(text: str, names: tuple[str, ...]) -> None:
-    shapes = {"w": (32, 8) if "32, 8" in text else (32, 48)}
-    model = graph(text, **{name: random(*shapes[name]) for name in names})
-    before = operators(model)
-    assert not QuantizePerToken().apply(model, context())
-    assert operators(model) == before
-    assert len(model.graph.initializers) == len(names)
 
 
 def test_an_outlier_channel_seen_in_calibration_is_made_quieter() -> None:
