@@ -23,8 +23,8 @@ from compiler.check.longest import Longest, longest_findings, positions
 from compiler.check.noise import exactly, noise
 from compiler.check.references import Compared, OpenReference, ReferenceModel
 from compiler.check.rounding import Rounded, rounded_answers, rounding_findings
-from compiler.checkpoint.rounded import Method
 from compiler.check.steps import counted, step
+from compiler.checkpoint.rounded import Method
 from compiler.engines import Session
 from compiler.profile import Budget
 from compiler.records import Finding, Manifest

@@ -21,8 +21,8 @@ from compiler.check.meanings import Meaning, Pool, answers, judge, judge_same, m
 from compiler.check.noise import exactly, noise
 from compiler.check.references import Compared, OpenReference, ReferenceModel
 from compiler.check.rounding import rounded_answers, rounding_findings
-from compiler.checkpoint.rounded import Method
 from compiler.check.steps import counted, step
+from compiler.checkpoint.rounded import Method
 from compiler.engines import Session
 from compiler.pooling import Vectors
 from compiler.profile import Budget

@@ -48,9 +48,10 @@ def judged(answers: Answers, precision: str) -> frozenset[str]:
     """The fields of `Budget` that answers of this kind are held against.
 
     float32 is judged by noise, of which `noise_factor` says how much; its greedy tokens must all be the reference's.
+    Narrower precisions are judged by what rounding explains, of which `rounding_factor` says how much.
     """
     found = JUDGED[answers]
-    return found - {"min_greedy_agreement"} | {"noise_factor"} if precision == EXACT else found
+    return found - {"min_greedy_agreement"} | {"noise_factor"} if precision == EXACT else found | {"rounding_factor"}
 
 
 def judged_of(kind: Kind, precisions: Iterable[str]) -> frozenset[str]:

@@ -117,6 +117,8 @@ def _said(answers: Answers) -> str:
 def _why(name: str, precision: str) -> str:
     if name == "noise_factor" and precision != EXACT:
         return f"only {EXACT} is judged by noise"
+    if name == "rounding_factor" and precision == EXACT:
+        return f"{EXACT} rounds nothing, and is judged by noise"
     if name == "min_greedy_agreement" and precision == EXACT:
         return f"in {EXACT} every greedy token must be PyTorch's, ties aside"
     return ""
