@@ -10,7 +10,7 @@ from typing import Any
 from compiler.checkpoint.weights import Stored, stored, weight_files
 from compiler.errors import CheckpointError
 
-ROUNDED = 0.02  # of frequencies that were stored in 16 bits, relative
+ROUNDED, TINY = 0.02, 1e-7  # of frequencies that were stored in 16 bits, relative and absolute
 COMPUTED = ("position_ids", "masked_bias", "inv_freq", "num_batches_tracked")  # that older versions stored
 LABELLED = ("text-classification", "token-classification")
 
@@ -94,7 +94,8 @@ def _require_frequencies(model: Any, folder: Path, names: Sequence[str], shown: 
                     if isinstance(each, dict) and each.get("rope_theta")
                 ]
                 if known and not any(
-                    each.shape == tensor.shape and torch.allclose(each, tensor, rtol=ROUNDED) for each in known
+                    each.shape == tensor.shape and torch.allclose(each, tensor, rtol=ROUNDED, atol=TINY)
+                    for each in known
                 ):
                     raise CheckpointError(
                         f"{shown}: stored rotary frequencies are not those that config.json describes",

@@ -276,6 +276,14 @@ def test_stored_rotary_frequencies_are_those_of_the_configuration(
         rope = {"rope_theta": 10000.0, "rope_type": "linear", "factor": 4.0}
         (folder / "config.json").write_text(json.dumps({**config, "rope_parameters": rope}))
         load_model(folder, "text-generation")  # they were stored without their scale
+        for layer in range(2):
+            small = 1e7 ** -(torch.arange(0, 16, 2) / 16)
+            weights[f"model.layers.{layer}.self_attn.rotary_emb.inv_freq"] = small.to(torch.float16)
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(CheckpointError, match="stored rotary frequencies"):
+            load_model(folder, "text-generation")
+        (folder / "config.json").write_text(json.dumps({**config, "rope_parameters": {**rope, "rope_theta": 1e7}}))
+        load_model(folder, "text-generation")
     else:
         with pytest.raises(CheckpointError, match="stored rotary frequencies"):
             load_model(folder, "text-generation")
