@@ -140,7 +140,8 @@ def resolve(arguments: Mapping[str, Any], declared: Settings, ends: frozenset[in
             early_stopping=choose("early_stopping", False),
         ),
         rules=Rules(
-            sequence_bias=tuple((each.tokens, each.bias) for each in declared.sequence_bias or ()),
+            # Of the same tokens named twice, the last bias holds.
+            sequence_bias=tuple({each.tokens: each.bias for each in declared.sequence_bias or ()}.items()),
             encoder_repetition_penalty=choose("encoder_repetition_penalty", 1.0),
             repetition_penalty=_positive("repetition_penalty", choose("repetition_penalty", 1.0)),
             no_repeat_ngram_size=_whole("no_repeat_ngram_size", choose("no_repeat_ngram_size", 0), least=0),

@@ -80,7 +80,7 @@ def test_the_rest_of_what_a_checkpoint_may_declare() -> None:
         {},
         {
             "stop_strings": ["a", "b"],
-            "sequence_bias": [[[7], 2.0], [[8, 9], -1.0]],
+            "sequence_bias": [[[7], 5.0], [[8, 9], -1.0], [[7], 2.0]],
             "exponential_decay_length_penalty": [5, 1.1],
             "encoder_repetition_penalty": 1.5,
             "encoder_no_repeat_ngram_size": 2,
