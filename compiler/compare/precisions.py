@@ -31,10 +31,10 @@ def module_precisions(folder: Path, manifest: Manifest) -> dict[str, str]:
     import onnx
 
     found: dict[str, str] = {}
-    for name in [manifest.model, *([manifest.encoder.model] if manifest.encoder else [])]:
-        with foreign(IntegrityError, f"{folder / name}: not an ONNX model"):
+    with foreign(IntegrityError, f"{folder}: a graph is not the ONNX that was built"):
+        for name in [manifest.model, *([manifest.encoder.model] if manifest.encoder else [])]:
             found |= _of(onnx.load(str(folder / name), load_external_data=False).graph)
-    return dict(sorted(found.items()))
+        return dict(sorted(found.items()))  # of names that are no Unicode protobuf gives the bytes
 
 
 def placed_precisions(certificate: Certificate) -> dict[str, str]:
