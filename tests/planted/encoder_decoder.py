@@ -78,7 +78,9 @@ def _gelu(model: ir.Model) -> None:
 
 
 def _row(table: np.ndarray) -> np.ndarray:
-    table[150] = table[151]
+    """A token's row is that of the next; quantized, the head has a column for each token."""
+    tokens = table if len(table) > 151 else table.T
+    tokens[150] = tokens[151]
     return table
 
 
