@@ -42,6 +42,11 @@ def require_plausible(path: Path, metadata: Mapping[str, Any], shapes: Sequence[
         metadata: the file's keys, with the whole content of lists.
         shapes: of all tensors.
     """
+    layers = f"{metadata['general.architecture']}.block_count"
+    if not isinstance(metadata.get(layers), int):  # transformers would go on with 32
+        raise CheckpointError(
+            f"{path}: no number of layers in this GGUF", found=f"{layers}: {metadata.get(layers)}"[:80]
+        )
     largest = max((int(size) for shape in shapes for size in shape), default=0)
     for key, value in metadata.items():
         section, _, name = key.partition(".")

@@ -91,6 +91,16 @@ def test_keys_that_ask_for_all_memory_are_refused(keys: dict[str, Any], found: s
         _whole(tmp_path)(gguf_files.write(tree))
 
 
+@pytest.mark.parametrize("layers", [None, "x", [1]], ids=str)
+def test_a_file_that_does_not_say_how_many_layers_is_refused(layers: object, tmp_path: Path) -> None:
+    """transformers would make 32 of them first."""
+    tree = gguf_files.whole()
+    del tree["keys"]["llama.block_count"]
+    tree["keys"] |= {} if layers is None else {"llama.block_count": layers}
+    with pytest.raises(CheckpointError, match="no number of layers"):
+        _whole(tmp_path)(gguf_files.write(tree))
+
+
 @pytest.mark.parametrize("kind", [0, 5, 8, 10])
 def test_an_array_longer_than_its_file_is_not_walked(kind: int, tmp_path: Path) -> None:
     """The library would go on through nothing, 2 ** 40 times."""
