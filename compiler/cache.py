@@ -1,52 +1,48 @@
 """The stage cache: what a stage wrote is kept under a key of everything that decided it.
 
-A key is a SHA-256 over the stage's inputs, the versions of the packages it uses, and our own source code of that stage,
-so neither an upgrade nor a change in this project serves an old result. An entry is compared with the digests that were
-taken when it was written before anything in it is used; one that is damaged is made again.
+A key is a SHA-256 over the stage's inputs and over the source of everything that its module imports, with the versions
+of Python and of the packages among it: neither an upgrade nor a change in this project serves an old result. Before
+anything in an entry is used, it is compared with the digests that were taken when it was written; one that is damaged
+is made again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from compiler import inventory, records
+from compiler.closure import fingerprint
 from compiler.errors import CompilerError, IntegrityError
 from compiler.records import FileEntry
 from compiler.storage import digest, discard, locked, staging, write_whole
 
 R = TypeVar("R", bound=msgspec.Struct)
 
-HERE = Path(__file__).parent
 INDEX = "files.json"  # of an entry: sizes and digests of its other files
 _INDEX = frozenset({INDEX})
 _tell: ContextVar[Callable[[str], None]] = ContextVar("tell", default=lambda _: None)
 
 
-def key(*parts: Any, code: tuple[str, ...], packages: tuple[str, ...] = ()) -> str:
-    """A name for what is made from `parts` by the modules `code` (paths within the package) with `packages`."""
+def key(*parts: Any, code: Sequence[str]) -> str:
+    """A name for what the modules `code` make from `parts`, which must encode as JSON."""
     total = hashlib.sha256(msgspec.json.encode(parts, order="deterministic"))
-    for name in code:
-        path = HERE / name
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            total.update(file.read_bytes())
-    for name in packages:
-        total.update(f"{name}={_version(name)}\n".encode())
+    if code:
+        total.update(fingerprint(*code).encode())
     return total.hexdigest()[:32]
 
 
 def folder_key(folder: Path) -> str:
     """A name for everything in a folder that a stage wrote and a user may have touched."""
     names = sorted(path for path in folder.rglob("*") if path.is_file())
-    return key([(str(path.relative_to(folder)), digest(path)) for path in names], code=())
+    return key([(str(path.relative_to(folder)), digest(path)) for path in names], code=[])
 
 
 class Index(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,12 +52,17 @@ class Index(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: int = records.SCHEMA_VERSION
 
 
-class Entry(NamedTuple, Generic[R]):
-    """A stage's result, compared with what the stage wrote. `identity` names its content, whatever made it."""
+class Artifact(NamedTuple, Generic[R]):
+    """A stage's result, compared with what the stage wrote.
+
+    `key` names all that decided it, `content` what it came out as: files and digests without the record, which also
+    holds times. Both are "" for what is not in the cache, a bundle or a folder of a user's own.
+    """
 
     folder: Path
     record: R
-    identity: str
+    key: str = ""
+    content: str = ""
 
 
 @contextmanager
@@ -74,10 +75,10 @@ def telling(tell: Callable[[str], None]) -> Iterator[None]:
         _tell.reset(token)
 
 
-def stage(
+def artifact(
     folder: Path, record_name: str, kind: type[R], make: Callable[[Path], R], started: Callable[[bool], None]
-) -> Entry[R]:
-    """The record in `folder`, made by `make(staging folder)` unless it is already there, whole.
+) -> Artifact[R]:
+    """What lies in `folder`, made by `make(staging folder)` unless it is already there, whole; its name is its key.
 
     Two processes that want the same thing make it once: the second waits and takes the first's result. `started` is
     told whether it comes from the cache.
@@ -131,7 +132,7 @@ def answer(path: Path, ask: Callable[[], str]) -> str:
     return word
 
 
-def _kept(folder: Path, record_name: str, kind: type[R]) -> Entry[R] | None:
+def _kept(folder: Path, record_name: str, kind: type[R]) -> Artifact[R] | None:
     if not os.path.lexists(folder) or _damage(folder):
         return None
     try:
@@ -139,8 +140,8 @@ def _kept(folder: Path, record_name: str, kind: type[R]) -> Entry[R] | None:
         files = records.load(folder / INDEX, Index).files
     except (CompilerError, OSError):  # of another version
         return None
-    content = [(name, entry) for name, entry in files.items() if name != record_name]  # which holds times as well
-    return Entry(folder, record, key(folder.name, content, code=()))
+    content = [(name, entry) for name, entry in files.items() if name != record_name]
+    return Artifact(folder, record, folder.name, key(content, code=[]))
 
 
 def _damage(folder: Path) -> str:
@@ -152,10 +153,3 @@ def _damage(folder: Path) -> str:
         return inventory.differences(folder, index.files, leave_out=_INDEX, links=True)
     except (CompilerError, OSError) as error:
         return error.subject if isinstance(error, CompilerError) else str(error)
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "absent"

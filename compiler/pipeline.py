@@ -1,4 +1,4 @@
-"""The stages in order. Start reading here.
+"""A build, stage by stage. Start reading here.
 
     checkpoint ─export▶ portable ─optimize▶ lowered ─build▶ engine ─check▶ parity ─measure▶ speed ─seal▶ bundle
 
@@ -7,24 +7,31 @@ Every stage writes a folder with its record into the cache; a stage whose inputs
 
 from __future__ import annotations
 
-import functools
+import os
 import re
 import shutil
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from compiler import bundle, sealing, stages
+from compiler import bundle
 from compiler import profile as profiles
-from compiler.cache import INDEX
+from compiler.cache import INDEX, Artifact
 from compiler.context import checked_context, require_context
-from compiler.records import Certificate, Checked, Manifest, Measured
+from compiler.profile import Profile
+from compiler.progress import Event, Progress, report, silent
+from compiler.records import Certificate, Checked, EngineOptions, Manifest, Measured, Optimized
 from compiler.records.divergence import Diverged
-from compiler.stages import EXPORTED, OPTIMIZED, Event, Progress, silent
+from compiler.request import BuildRequest, ModelRequest, request
+from compiler.stages import build as engine_stage
+from compiler.stages import check as check_stage
+from compiler.stages import checkpoint as checkpoint_stage
+from compiler.stages import export as export_stage
+from compiler.stages import measure as measure_stage
+from compiler.stages import optimize as optimize_stage
+from compiler.stages import seal as seal_stage
 from compiler.storage import cache_folder, require_cache, require_place, staging
+from compiler.traffic import Traffic, fit_model
 from compiler.traffic import read as recorded
 from compiler.validation import asked
 from compiler.validation.ready import ready
@@ -32,61 +39,21 @@ from compiler.validation.ready import ready
 if TYPE_CHECKING:
     from compiler.checkpoint import Checkpoint
 
-__all__ = [
-    "EXPORTED",
-    "OPTIMIZED",
-    "Event",
-    "Progress",
-    "bench",
-    "bisect",
-    "build",
-    "cache_folder",
-    "check",
-    "checkpoint_of",
-    "export",
-    "optimize",
-]
-
 
 def build(
-    model: str,
+    model: str | os.PathLike[str] | BuildRequest,
     *,
-    profile: str = "auto",
-    task: str | None = None,
     out: Path | None = None,
-    revision: str | None = None,
-    adapters: Sequence[str] = (),
-    adapter_base: str | None = None,
-    precision: str | None = None,
-    context: int | None = None,
-    budget: dict[str, float] | None = None,
-    targets: Sequence[str] = (),
-    traffic: Path | None = None,
-    strict: bool = False,
-    allow_pickle: bool = False,
-    bench: bool = True,
     progress: Progress = silent,
+    **choices: Any,
 ) -> Path:
     """Compile a checkpoint into a bundle and certify it.
 
     Args:
-        model: a hub id, a folder or a `.gguf` file.
-        profile: a shipped profile's name, a TOML file, or "auto" for this machine's.
-        task: a key of `tasks.TASKS`; None infers it.
+        model: a hub id, a folder, a `.gguf` file, or a whole request.
         out: the bundle's folder; None is `artifacts/NAME` in the current folder.
-        revision: of a hub id.
-        adapters: PEFT adapters, each PATH (a folder or a hub id) or NAME=PATH. A single PATH is compiled in; several,
-            or named ones, are LoRA kept apart in the bundle, to be chosen by name in each request.
-        adapter_base: the name by which the adapters know this model, where it is stored under another.
-        precision: one that the profile offers; None is its default.
-        context: tokens of the longest text that is checked and promised; None is what is checked in minutes.
-        budget: limits that replace the profile's, by the names of `profile.Budget`.
-        targets: compute capabilities to build plans for, as in "sm89"; none means the profile's.
-        traffic: a file with the length of every request that was recorded, from which the plans' shapes are made.
-        strict: fail on a pass that changes answers, rather than go on without it.
-        allow_pickle: read pickle weights, which can run code.
-        bench: measure speed and memory beside PyTorch.
         progress: called with every step.
+        choices: the other fields of `request.BuildRequest`: profile, task, precision, budget, ...
 
     Returns:
         the bundle's folder.
@@ -97,76 +64,61 @@ def build(
     """
     from compiler.checkpoint.length import stated
 
-    target = profiles.load(profile)
-    requests = recorded(traffic) if traffic else None
-    folder, changes = out or Path("artifacts") / _slug(model), budget or {}
-    asked.possible(target, task=task, precision=precision, context=context, budget=changes)
-    ready(target, precision=precision, targets=targets, traffic=requests)
-    asked.require_outside(model, folder)
+    wanted = request(BuildRequest, model, choices)
+    target = profiles.load(wanted.profile)
+    requests = recorded(Path(wanted.traffic)) if wanted.traffic else None
+    folder = out or _place(wanted)
+    asked.possible(target, wanted)
+    ready(target, precision=wanted.precision, targets=wanted.targets, traffic=requests)
+    asked.require_outside(wanted.model, folder)
     bundle.require_place(folder)
-    checkpoint = stages.run_checkpoint(
-        model,
-        task=task,
-        revision=revision,
-        allow_pickle=allow_pickle,
-        adapters=adapters,
-        adapter_base=adapter_base,
-        progress=progress,
-    )
-    asked.limits(target, checkpoint.task, checkpoint.config, precision, changes)
-    if context:
-        require_context(context, stated(checkpoint.folder, checkpoint.task))
-    traced = stages.run_export(checkpoint, progress)
-    promised = checked_context(traced.record, context, lambda said: progress(Event("context", said)))
-    exported = traced._replace(record=promised)
+    checkpoint = checkpoint_stage.run(wanted, progress)
+    asked.limits(target, checkpoint.task, checkpoint.config, wanted.precision, wanted.budget)
+    if wanted.context:
+        require_context(wanted.context, stated(checkpoint.folder, checkpoint.task))
+    portable = export_stage.run(checkpoint, progress)
+    promised = checked_context(portable.record, wanted.context, lambda said: progress(Event("context", said)))
+    portable = portable._replace(record=promised)
     width = promised.outputs[0].shape[-1]
-    limits = asked.limits(target, promised.task, checkpoint.config, precision, changes, width=width)
-    optimized = stages.run_optimize(exported, target, precision, strict=strict, progress=progress)
-    built = stages.run_build(exported.folder, optimized, target, progress, targets=targets, requests=requests)
-    passes = optimized.record.passes
-    checked = stages.run_check(built.folder, checkpoint, limits, progress, passes=passes, identity=built.identity)
-    measured = stages.run_measure(built.folder, built.identity, checkpoint.folder, progress) if bench else None
-    certificate = sealing.run_seal(
+    budget = asked.limits(target, promised.task, checkpoint.config, wanted.precision, wanted.budget, width=width)
+    lowered = optimize_stage.run(portable, target, wanted.precision, strict=wanted.strict, progress=progress)
+    options = _engine_options(target, lowered.record, wanted.targets, requests, progress)
+    built = engine_stage.run(portable, lowered, target.engine, options, progress)
+    checked = check_stage.run(built, lowered.record.passes, checkpoint, budget, progress)
+    measured = measure_stage.run(built, checkpoint.folder, progress) if wanted.bench else None
+    certificate = seal_stage.run(
         folder,
-        built_in=built,
-        optimized=optimized.record,
+        built=built,
+        optimized=lowered.record,
         checked=checked,
         measured=measured,
-        budget=limits,
+        budget=budget,
         progress=progress,
     )
     if certificate.verdict == "fail":
-        error = sealing.outside(str(folder), checked)
+        error = seal_stage.outside(str(folder), checked)
         error.bundle = folder
         raise error
     return folder
 
 
 def export(
-    model: str,
+    model: str | os.PathLike[str] | ModelRequest,
     *,
-    task: str | None = None,
     out: Path | None = None,
-    revision: str | None = None,
-    adapters: Sequence[str] = (),
-    adapter_base: str | None = None,
-    allow_pickle: bool = False,
     progress: Progress = silent,
+    **choices: Any,
 ) -> Path:
-    """The first stage alone: a folder with the portable model and `exported.json`. Arguments as in `build`."""
-    folder = out or Path("artifacts") / f"{_slug(model)}-exported"
-    asked.require_outside(model, folder)
-    require_place(folder, EXPORTED)
-    checkpoint = stages.run_checkpoint(
-        model,
-        task=task,
-        revision=revision,
-        allow_pickle=allow_pickle,
-        adapters=adapters,
-        adapter_base=adapter_base,
-        progress=progress,
-    )
-    return _copy(stages.run_export(checkpoint, progress).folder, folder, EXPORTED)
+    """The first stage alone: a folder with the portable model and `exported.json`.
+
+    Arguments as in `build`; `choices` are the other fields of `request.ModelRequest`.
+    """
+    wanted = request(ModelRequest, model, choices)
+    place = _place(wanted)
+    folder = out or place.with_name(f"{place.name}-exported")
+    asked.require_outside(wanted.model, folder)
+    require_place(folder, bundle.EXPORTED)
+    return _copy(export_stage.run(checkpoint_stage.run(wanted, progress), progress), folder, bundle.EXPORTED)
 
 
 def optimize(
@@ -179,13 +131,13 @@ def optimize(
     progress: Progress = silent,
 ) -> Path:
     """The second stage alone: lower the portable model in the folder `exported`. Arguments as in `build`."""
-    target, entry = profiles.load(profile), stages.outside(exported)
-    chosen = target.chosen([entry.record.kind], precision)
+    target, portable = profiles.load(profile), export_stage.opened(exported)
+    chosen = target.chosen([portable.record.kind], precision)
     name = exported.name.removesuffix("-exported")
     folder = out or exported.parent / f"{name}-{target.name}-{chosen}"
-    require_place(folder, OPTIMIZED)
-    made = stages.run_optimize(entry, target, chosen, strict=strict, progress=progress)
-    return _copy(made.folder, folder, OPTIMIZED)
+    require_place(folder, optimize_stage.RECORD)
+    lowered = optimize_stage.run(portable, target, chosen, strict=strict, progress=progress)
+    return _copy(lowered, folder, optimize_stage.RECORD)
 
 
 def check(
@@ -210,12 +162,13 @@ def check(
         CheckpointError: the reference is not the checkpoint that the bundle was built from, or cannot be found.
     """
     manifest, certificate = _open(bundle)
-    limits = asked.limits_of(bundle, manifest, certificate, budget or {})
+    allowed = asked.limits_of(bundle, manifest, certificate, budget or {})
     checkpoint = checkpoint_of(manifest, reference, progress, adapters)
-    checked = stages.run_check(bundle, checkpoint, limits, progress, manifest, passes=certificate.passes)
+    subject = check_stage.Subject(bundle, manifest, certificate.passes)
+    checked = check_stage.again(subject, checkpoint, allowed, progress)
     if seal:
         progress(Event("seal", str(bundle)))
-        sealing.seal_anew(bundle, manifest, certificate, checked, limits)
+        seal_stage.again(bundle, manifest, certificate, checked, allowed)
     return checked
 
 
@@ -228,32 +181,10 @@ def bisect(
     progress: Progress = silent,
 ) -> Diverged:
     """Find the first layer at which a bundle's answers leave PyTorch's. Arguments as in `check`."""
-    from compiler.check import bisect
-    from compiler.check.steps import telling
-    from compiler.checkpoint.marks import marks
-    from compiler.checkpoint.reference import Reference
-    from compiler.corpus import evaluation_text
-    from compiler.engines import engine, open_bundle
-
     manifest, certificate = _open(bundle)
-    limits = asked.limits_of(bundle, manifest, certificate, budget or {})
+    allowed = asked.limits_of(bundle, manifest, certificate, budget or {})
     checkpoint = checkpoint_of(manifest, reference, progress, adapters)
-    progress(Event("bisect", "layer by layer"))
-    runs = engine(manifest.engine)
-    opened = open_bundle(bundle, manifest, manifest.options)
-    with closing(opened) as session, telling(stages.report(progress, "bisect")):
-        found = bisect(
-            session,
-            manifest,
-            watch=lambda model, modules, feeds: runs.watch(bundle / model, manifest.options, modules, feeds),
-            precisions=lambda model, modules: runs.precisions(bundle / model, modules),
-            open_reference=functools.partial(Reference, checkpoint.reference, manifest.task),
-            texts=evaluation_text(),
-            budget=limits,
-            tokenizer=bundle / "tokenizer.json",
-            marks=marks(checkpoint.folder),
-        )
-    return msgspec.structs.replace(found, location=str(bundle))
+    return check_stage.bisect(bundle, manifest, checkpoint, allowed, progress)
 
 
 def bench(
@@ -265,7 +196,7 @@ def bench(
     manifest, _ = _open(bundle)
     folder = checkpoint_of(manifest, reference, progress, adapters).folder
     progress(Event("measure", "engine and PyTorch, one process each"))
-    return measure(bundle, folder, progress=stages.report(progress, "measure"))
+    return measure(bundle, folder, progress=report(progress, "measure"))
 
 
 def _open(folder: Path) -> tuple[Manifest, Certificate]:
@@ -284,11 +215,24 @@ def checkpoint_of(
     return reopen(manifest, reference, adapters, cache_folder())
 
 
-def _copy(made: Path, out: Path, marker: str) -> Path:
+def _engine_options(
+    target: Profile, optimized: Optimized, targets: Sequence[str], requests: Traffic | None, progress: Progress
+) -> EngineOptions:
+    """With the shapes that recorded requests want, where there are some."""
+    shapes = target.recipe(optimized.exported.kind).shapes
+    if requests:
+        fitted = fit_model(requests, shapes, optimized.exported, optimized.cache)
+        progress(Event("build", f"{target.engine}, {fitted.text}"))
+        shapes = fitted.shapes
+    return profiles.engine_options(target, optimized.exported.kind, targets=targets, shapes=shapes)
+
+
+def _copy(made: Artifact[Any], out: Path, marker: str) -> Path:
     with staging(out, marker) as folder:
-        shutil.copytree(made, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(INDEX))
+        shutil.copytree(made.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(INDEX))
     return out
 
 
-def _slug(model: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", Path(model.rstrip("/")).name.removesuffix(".gguf")).strip("-.") or "model"
+def _place(wanted: ModelRequest) -> Path:
+    name = Path(wanted.model.rstrip("/")).name.removesuffix(".gguf")
+    return Path("artifacts") / (re.sub(r"[^\w.-]+", "-", name).strip("-.") or "model")

@@ -10,6 +10,7 @@ from compiler import pipeline, records
 from compiler.bundle import CERTIFICATE, read
 from compiler.context import MOST, checked_context
 from compiler.errors import UsageError
+from compiler.progress import Event
 from compiler.records import Certificate, Exported, Source
 from tests.families import Family, checkpoint
 
@@ -83,7 +84,7 @@ def test_a_branch_on_length_ends_the_context(tmp_path: Path, cache: Path, monkey
     """A graph traced with short texts has BigBird's full attention alone; longer ones get block-sparse attention."""
     monkeypatch.setenv("TRANSFORMER_COMPILER_CACHE", str(cache))
     model = checkpoint(BIG_BIRD, tmp_path / "model")
-    events: list[pipeline.Event] = []
+    events: list[Event] = []
     bundle = pipeline.build(
         str(model),
         profile="cpu-x86-avx2",

@@ -51,6 +51,6 @@ def test_what_is_written_is_what_is_claimed(script: ModuleType) -> None:
 def test_counts_are_those_of_the_export(row: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRANSFORMER_COMPILER_CACHE", str(tmp_path / "cache"))
     out = pipeline.export(str(checkpoint(row, tmp_path / "checkpoint")), task=row.task, out=tmp_path / "exported")
-    exported = records.load(out / pipeline.EXPORTED, Exported)
+    exported = records.load(out / "exported.json", Exported)
     nodes = onnx.load(out / exported.model, load_external_data=False).graph.node
     assert sum(node.op_type == "Attention" for node in nodes) == row.whole

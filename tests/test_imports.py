@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from compiler.closure import imported
 
 ROOT = Path(__file__).parents[1] / "compiler"
 
 # From the bottom up. Parts in one row do not know each other; a part may import any row below its own.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors"}),
+    frozenset({"errors", "closure", "progress"}),
     frozenset({"reading"}),
     frozenset({"records", "storage", "corpus", "statistics", "driver"}),
     frozenset({"inventory", "folders"}),
@@ -24,8 +24,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"export", "optimize", "check", "measure", "report", "runtime"}),
     frozenset({"evaluate", "compare"}),
     frozenset({"validation"}),
+    frozenset({"request"}),
     frozenset({"stages"}),
-    frozenset({"sealing"}),
     frozenset({"pipeline"}),
     frozenset({"cli"}),
     frozenset({"__init__", "__main__"}),
@@ -62,27 +62,6 @@ MODULES = sorted(ROOT.rglob("*.py"))
 def part(module: Path) -> str:
     """The part of the architecture a file belongs to: `engines` for compiler/engines/x/y.py."""
     return module.relative_to(ROOT).parts[0].removesuffix(".py")
-
-
-def imported(module: Path) -> Iterator[str]:
-    """Every dotted name that a module imports anywhere in it, relative imports resolved, type-only ones left out."""
-    tree = ast.parse(module.read_text(encoding="utf-8"))
-    type_only = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
-        for inner in ast.walk(node)
-    }
-    package = ["compiler", *module.relative_to(ROOT).parts[:-1]]
-    for node in ast.walk(tree):
-        if id(node) in type_only:
-            continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else []
-            base = ".".join([*above, *([node.module] if node.module else [])])
-            yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
 def test_every_part_has_a_place() -> None:

@@ -12,12 +12,16 @@ import onnx_ir as ir
 import pytest
 
 import compiler
-from compiler import pipeline, records
-from compiler import profile as profiles
+from compiler import machine, pipeline, profile, records
 from compiler.bundle import CERTIFICATE, verify
 from compiler.errors import BudgetError, CheckpointError, ProfileError, StorageError, UsageError
 from compiler.profile import find
+from compiler.progress import Event, silent
 from compiler.records import Certificate, Exported, Optimized
+from compiler.request import ModelRequest
+from compiler.stages import checkpoint as checkpoint_stage
+from compiler.stages import export as export_stage
+from compiler.stages import optimize as optimize_stage
 
 PROFILE = "cpu-x86-avx2"
 
@@ -27,8 +31,8 @@ def _cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRANSFORMER_COMPILER_CACHE", str(cache))
 
 
-class Seen(list[pipeline.Event]):
-    def __call__(self, event: pipeline.Event) -> None:
+class Seen(list[Event]):
+    def __call__(self, event: Event) -> None:
         self.append(event)
 
     def cached(self) -> set[str]:
@@ -59,6 +63,29 @@ def test_the_stages_run_in_order_and_the_second_time_from_the_cache(tiny_encoder
         assert model.embed(["hello", "the cat sat"]).shape == (2, 64)
 
 
+def test_the_same_files_under_another_path_come_from_the_cache_and_are_called_by_their_new_name(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    first = build(tiny_encoder, tmp_path / "one", Seen(), precision="float32")
+    moved = shutil.copytree(tiny_encoder, tmp_path / "renamed")
+    seen = Seen()
+    second = build(moved, tmp_path / "two", seen, precision="float32")
+    assert seen.cached() == {"export", "optimize", "build", "check"}
+    assert [verify(each).source.name for each in (first, second)] == [tiny_encoder.name, "renamed"]
+
+
+def test_a_key_tells_of_a_result_without_making_it(tiny_encoder: Path, tmp_path: Path, cache: Path) -> None:
+    build(tiny_encoder, tmp_path / "one", Seen(), precision="float32")
+    checkpoint = checkpoint_stage.run(ModelRequest(model=str(tiny_encoder)), silent)
+    assert (cache / "export" / export_stage.key(checkpoint)).is_dir()
+    portable = export_stage.run(checkpoint, silent)
+    keys = [
+        optimize_stage.key(portable, profile.load(PROFILE), precision, strict=False)
+        for precision in ("float32", "int8-weights")
+    ]
+    assert [(cache / "optimize" / key).is_dir() for key in keys] == [True, False]
+
+
 def test_another_precision_keeps_the_trace(tiny_decoder: Path, tmp_path: Path) -> None:
     build(tiny_decoder, tmp_path / "one", Seen(), precision="float32")
     seen = Seen()
@@ -85,10 +112,10 @@ def test_a_check_is_taken_from_the_cache_for_the_same_kind_of_processor_only(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build(tiny_encoder, tmp_path / "one", Seen(), precision="float32")
-    here = profiles.detect()
+    here = machine.detect()
     for features, cached in ((here.features, True), (("sve2",), False)):
         other = msgspec.structs.replace(here, cpu="another", features=features)
-        monkeypatch.setattr(profiles, "detect", lambda other=other: other)
+        monkeypatch.setattr(machine, "detect", lambda other=other: other)
         seen = Seen()
         build(tiny_encoder, tmp_path / "two", seen, precision="float32")
         assert ("check" in seen.cached()) == cached
@@ -165,9 +192,9 @@ def test_a_profile_without_a_limit_for_the_model_is_refused(tiny_encoder: Path, 
 
 def test_every_stage_alone_on_what_the_one_before_wrote(tiny_decoder: Path, tmp_path: Path) -> None:
     exported = pipeline.export(str(tiny_decoder), out=tmp_path / "exported")
-    assert records.load(exported / pipeline.EXPORTED, Exported).task == "text-generation"
+    assert records.load(exported / "exported.json", Exported).task == "text-generation"
     optimized = pipeline.optimize(exported, profile=PROFILE, precision="float32", out=tmp_path / "optimized")
-    assert records.load(optimized / pipeline.OPTIMIZED, Optimized).precision == "float32"
+    assert records.load(optimized / "optimized.json", Optimized).precision == "float32"
     bundle = build(tiny_decoder, tmp_path / "bundle", Seen(), precision="float32")
     assert pipeline.check(bundle).passed
     for name, why in (("min_cosine", "of the kind decoder"), ("min_greedy_agreement", "every greedy token")):

@@ -17,6 +17,7 @@ from compiler.bundle import CERTIFICATE
 from compiler.engines import engine
 from compiler.engines.tensorrt import sources
 from compiler.errors import EngineUnavailableError, IntegrityError
+from compiler.progress import Event
 from compiler.records import Certificate, Manifest, Optimized
 from compiler.storage import digest
 from tests.conftest import Compile
@@ -152,7 +153,7 @@ def test_recorded_traffic_makes_the_shapes(tiny_encoder: Path, tmp_path: Path) -
 def test_a_precision_that_a_target_lacks_is_refused_before_anything_is_exported(
     tiny_encoder: Path, tmp_path: Path
 ) -> None:
-    seen: list[pipeline.Event] = []
+    seen: list[Event] = []
     with pytest.raises(EngineUnavailableError, match=r"(?s)sm86.*float8 needs sm89"):
         build(tiny_encoder, tmp_path / "bundle", "float8", targets=("sm86",), progress=seen.append)
     assert "export" not in {event.stage for event in seen}

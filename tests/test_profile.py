@@ -6,7 +6,7 @@ import pytest
 
 from compiler import profile
 from compiler.errors import EngineUnavailableError, ProfileError
-from compiler.records import Machine
+from compiler.records import Budget, Machine, PassChoice
 
 SHIPPED = profile.names()
 BARE = """
@@ -66,7 +66,7 @@ def test_every_shipped_profile_loads(name: str) -> None:
 def test_a_precision_may_have_a_budget_of_its_own(tmp_path: Path) -> None:
     text = BARE.replace("[decoder.budget]", "budgets.int4-weights.max_kl_divergence = 0.9\n[decoder.budget]")
     recipe = profile.load(write(tmp_path, text)).decoder
-    assert recipe.budget_of("int4-weights") == profile.Budget(max_kl_divergence=0.9)
+    assert recipe.budget_of("int4-weights") == Budget(max_kl_divergence=0.9)
     assert recipe.budget_of("float32") == recipe.budget_of(None) == recipe.budget
     (problem,) = profile.validate(write(tmp_path, text.replace("budgets.int4-weights", "budgets.int4-weight")))
     assert problem.path == "decoder.budgets.int4-weight"
@@ -95,9 +95,9 @@ def test_the_order_of_preference_names_every_shipped_profile() -> None:
 
 def test_a_file_loads_by_path_with_names_and_tables_of_passes(tmp_path: Path) -> None:
     loaded = profile.load(write(tmp_path, BARE))
-    assert loaded.recipe("encoder").passes == (profile.PassChoice(name="fold-constants"),)
+    assert loaded.recipe("encoder").passes == (PassChoice(name="fold-constants"),)
     (quantize,) = loaded.recipe("decoder").precisions["int4-weights"]
-    assert quantize == profile.PassChoice(name="quantize-weights", options={"bits": 4, "block_size": 32})
+    assert quantize == PassChoice(name="quantize-weights", options={"bits": 4, "block_size": 32})
     assert loaded.decoder.budget.max_perplexity_ratio == 1.03
     assert loaded.decoder.budget.min_cosine is None
     assert loaded.threads == 0

@@ -23,8 +23,7 @@ from compiler.check.steps import about, step
 from compiler.check.tokens import Sides, token_findings
 from compiler.checkpoint.marks import Marks
 from compiler.engines import Session
-from compiler.profile import Budget
-from compiler.records import Checked, Finding, Manifest, PassRun
+from compiler.records import Budget, Checked, Finding, Manifest, PassRun
 
 __all__ = ["Sides", "bisect", "check"]
 

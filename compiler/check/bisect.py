@@ -31,8 +31,7 @@ from compiler.checkpoint.marks import Marks
 from compiler.engines import EncoderDecoderSession, Session
 from compiler.engines.adapted import rank_zero
 from compiler.errors import IntegrityError
-from compiler.profile import Budget
-from compiler.records import Manifest, NoiseSource
+from compiler.records import Budget, Manifest, NoiseSource, graph_files
 from compiler.records.divergence import Diverged, Layer
 
 TOKENS = 128  # of the text that a decoder reads
@@ -163,7 +162,7 @@ def _compare(
 
 def _with_precision(layers: Sequence[Layer], manifest: Manifest, precisions: Precisions) -> tuple[Layer, ...]:
     modules = [layer.module for layer in layers]
-    models = [manifest.model, *([manifest.encoder.model] if manifest.encoder else [])]
+    models = graph_files(manifest)
     found = [precisions(model, modules) for model in models]
     return tuple(
         msgspec.structs.replace(layer, precision=", ".join(sorted({each[layer.module] for each in found} - {""})))

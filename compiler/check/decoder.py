@@ -26,8 +26,7 @@ from compiler.check.rounding import Rounded, rounded_answers, rounding_findings
 from compiler.check.steps import counted, step
 from compiler.checkpoint.rounded import Method
 from compiler.engines import Session
-from compiler.profile import Budget
-from compiler.records import Finding, Manifest
+from compiler.records import Budget, Finding, Manifest
 
 WINDOWS, WINDOW = 6, 256  # pieces of running text, and tokens in each
 MOST = 96  # windows, where a share stays undecided

@@ -25,8 +25,7 @@ from compiler.check.steps import counted, step
 from compiler.checkpoint.rounded import Method
 from compiler.engines import Session
 from compiler.pooling import Vectors
-from compiler.profile import Budget
-from compiler.records import Finding, Manifest
+from compiler.records import Budget, Finding, Manifest
 from compiler.tasks import TASKS
 
 Answers = list[np.ndarray]

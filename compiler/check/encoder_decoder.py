@@ -19,8 +19,7 @@ from compiler.check.steps import counted, step
 from compiler.checkpoint.rounded import Method
 from compiler.engines import EncoderDecoderSession, Session
 from compiler.errors import IntegrityError
-from compiler.profile import Budget
-from compiler.records import Finding, Manifest
+from compiler.records import Budget, Finding, Manifest
 
 LENGTHS = (24, 64, 3, 40, 5, 96)  # tokens of the texts, special tokens included
 MOST = 32  # times as many texts, where a share stays undecided

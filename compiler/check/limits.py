@@ -14,8 +14,7 @@ import msgspec
 import numpy as np
 
 from compiler.check.noise import Noise
-from compiler.profile import Budget
-from compiler.records import Finding, NoiseSource
+from compiler.records import Budget, Finding, NoiseSource
 from compiler.statistics import interval
 
 # How many times its own noise a float32 engine may be away. Noise is sampled on fewer inputs than are compared, and

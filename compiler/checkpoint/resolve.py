@@ -115,7 +115,7 @@ def resolve(
     require_plausible(config, weights, model)
 
     # What needs transformers, seconds to import, is asked once per checkpoint.
-    made_by = key(source.digest, wanted, code=("checkpoint", "tasks.py"), packages=("transformers", "optimum"))
+    made_by = key(source.digest, wanted, code=[__name__])
 
     def ask() -> str:
         _require_known(config, model)
@@ -176,7 +176,7 @@ def _gguf(path: Path, cache: Path) -> tuple[Source, Path]:
     from compiler.checkpoint.gguf import materialize
 
     digest = _file_digest(path)
-    made_by = key(digest, "gguf", code=("checkpoint",), packages=("transformers", "tokenizers", "gguf"))
+    made_by = key(digest, "gguf", code=[__name__])
     return Source(kind="gguf", name=path.name, digest=digest), materialize(path, cache / "checkpoint" / made_by)
 
 
@@ -213,7 +213,7 @@ def _require_tokenizer(folder: Path, model: str) -> None:
 
 
 def _from_pickle(folder: Path, model: str, source: Source, allow_pickle: bool, cache: Path) -> Path:
-    out = cache / "checkpoint" / key(source.digest, "pickle", code=("checkpoint",), packages=("torch",))
+    out = cache / "checkpoint" / key(source.digest, "pickle", code=[__name__])
     if intact(out):
         return out
     pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))

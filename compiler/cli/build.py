@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,48 +11,17 @@ from compiler.cli import options
 from compiler.cli.failure import describe
 from compiler.cli.progress import working
 from compiler.errors import BudgetError
+from compiler.request import BuildRequest
 
 if TYPE_CHECKING:
     from compiler.traffic import Buckets
 
 
 @click.command(short_help="A checkpoint to a bundle with a certificate.")
-@options.model
-@options.profile
-@options.task
-@options.precision
-@options.revision
-@options.adapter
-@options.adapter_base
-@click.option("--context", type=int, metavar="N", help="Check and promise texts of up to N tokens.")
-@options.budget
-@options.target
-@options.traffic
+@options.request(*BuildRequest.__struct_fields__)
 @options.out
-@options.strict
-@options.allow_pickle
-@click.option("--no-bench", is_flag=True, help="Leave out the measurement.")
 @options.output
-def build(
-    *,
-    model: str,
-    profile: str,
-    task: str | None,
-    precision: str | None,
-    revision: str | None,
-    adapters: tuple[str, ...],
-    adapter_base: str | None,
-    context: int | None,
-    budget: dict[str, float],
-    targets: tuple[str, ...],
-    traffic: Path | None,
-    out: Path | None,
-    strict: bool,
-    allow_pickle: bool,
-    no_bench: bool,
-    as_json: bool,
-    verbose: bool,
-) -> None:
+def build(*, out: Path | None, as_json: bool, verbose: bool, **choices: Any) -> None:
     """Compile MODEL (a hub id, a folder or a .gguf file) to a bundle, and certify it against PyTorch.
 
     A bundle outside its budget is written too, with verdict "fail"; the exit code is then 8.
@@ -70,32 +39,16 @@ def build(
     """
     from compiler import pipeline
 
+    wanted = BuildRequest(**choices)
     failed: BudgetError | None = None
     with working(verbose) as progress:
         try:
-            bundle = pipeline.build(
-                model,
-                profile=profile,
-                task=task,
-                out=out,
-                revision=revision,
-                adapters=adapters,
-                adapter_base=adapter_base,
-                precision=precision,
-                context=context,
-                budget=budget,
-                targets=targets,
-                traffic=traffic,
-                strict=strict,
-                allow_pickle=allow_pickle,
-                bench=not no_bench,
-                progress=progress,
-            )
+            bundle = pipeline.build(wanted, out=out, progress=progress)
         except BudgetError as error:
             if error.bundle is None:
                 raise
             bundle, failed = error.bundle, error
-    _show(bundle, failed, as_json, _buckets(bundle, profile, traffic) if traffic else None)
+    _show(bundle, failed, as_json, _buckets(bundle, wanted.profile, wanted.traffic) if wanted.traffic else None)
 
 
 def _show(bundle: Path, failed: BudgetError | None, as_json: bool, buckets: Buckets | None) -> None:
@@ -116,7 +69,7 @@ def _show(bundle: Path, failed: BudgetError | None, as_json: bool, buckets: Buck
         raise failed
 
 
-def _buckets(bundle: Path, profile: str, traffic: Path) -> Buckets:
+def _buckets(bundle: Path, profile: str, traffic: str) -> Buckets:
     """What the build made of the recorded requests."""
     from compiler import profile as profiles
     from compiler.bundle import read
@@ -125,4 +78,4 @@ def _buckets(bundle: Path, profile: str, traffic: Path) -> Buckets:
 
     manifest = read(bundle)
     recipe = profiles.load(profile).recipe(manifest.kind)
-    return fit_model(recorded(traffic), recipe.shapes, manifest, manifest.cache)
+    return fit_model(recorded(Path(traffic)), recipe.shapes, manifest, manifest.cache)

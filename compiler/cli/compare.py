@@ -66,12 +66,13 @@ def compare(
       compile compare v1 artifacts/new --no-latency
     """
     from compiler import compare as comparison
-    from compiler import records, stages
+    from compiler import records
     from compiler.cli.comparison import show_compared
     from compiler.cli.files import prepare, require_ending
     from compiler.cli.output import emit
     from compiler.compare import gates as limits
     from compiler.evaluate.data import read, sample
+    from compiler.progress import Event, report
     from compiler.records import Evaluated
     from compiler.storage import write_result
 
@@ -92,7 +93,7 @@ def compare(
     if gates:
         limits.require_judged(allowed, gates, evaluated=bool(evaluation))
     with working(verbose) as progress:
-        progress(stages.Event("compare", f"{sides[1]} against {sides[0]}"))
+        progress(Event("compare", f"{sides[1]} against {sides[0]}"))
         rows = sample(read(data), limit, seed) if data else {}
         baseline, candidate = (comparison.read(side) for side in sides)
         comparison.of_one_task(baseline, candidate)
@@ -104,7 +105,7 @@ def compare(
                 rows,
                 columns,
                 include_texts=include_texts,
-                progress=stages.report(progress, "compare"),
+                progress=report(progress, "compare"),
             )
             if data
             else None
@@ -117,7 +118,7 @@ def compare(
             most_rounds=max_rounds,
             evaluations=(evaluated[0], evaluated[1]) if evaluated else None,
             flips=flips,
-            progress=stages.report(progress, "compare"),
+            progress=report(progress, "compare"),
         )
     if out:
         write_result(out, records.encode(compared))

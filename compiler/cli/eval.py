@@ -145,7 +145,7 @@ def _evaluate(
     from compiler import evaluate, pipeline, records
     from compiler.cli.files import prepare, require_ending
     from compiler.cli.output import emit
-    from compiler.stages import Event
+    from compiler.progress import Event
     from compiler.storage import write_result
 
     if out is not None:
@@ -228,7 +228,7 @@ def _page(
     from compiler.cli.files import prepare, require_ending
     from compiler.cli.output import emit
     from compiler.evaluate import human
-    from compiler.stages import Event
+    from compiler.progress import Event
 
     if prompts is None or out is None:
         raise UsageError("--human needs prompts and a page to write", expected="--prompts FILE -o PAGE.html")

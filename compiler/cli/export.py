@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from compiler.cli import options
 from compiler.cli.progress import working
+from compiler.request import ModelRequest
 
 
 @click.command(short_help="A checkpoint to a portable ONNX model.")
-@options.model
-@options.task
-@options.revision
-@options.adapter
-@options.adapter_base
+@options.request(*ModelRequest.__struct_fields__)
 @options.out
-@options.allow_pickle
 @options.output
-def export(
-    *,
-    model: str,
-    task: str | None,
-    revision: str | None,
-    adapters: tuple[str, ...],
-    adapter_base: str | None,
-    out: Path | None,
-    allow_pickle: bool,
-    as_json: bool,
-    verbose: bool,
-) -> None:
+def export(*, out: Path | None, as_json: bool, verbose: bool, **choices: Any) -> None:
     """Export MODEL (a hub id, a folder or a .gguf file) to standard ONNX that knows no hardware.
 
     \b
@@ -39,20 +25,12 @@ def export(
       compile export ./llm --adapter ./lora --out exported
     """
     from compiler import pipeline, records
+    from compiler.bundle import EXPORTED
     from compiler.cli.output import emit, table
 
     with working(verbose) as progress:
-        folder = pipeline.export(
-            model,
-            task=task,
-            out=out,
-            revision=revision,
-            adapters=adapters,
-            adapter_base=adapter_base,
-            allow_pickle=allow_pickle,
-            progress=progress,
-        )
-    exported = records.load(folder / pipeline.EXPORTED, records.Exported)
+        folder = pipeline.export(ModelRequest(**choices), out=out, progress=progress)
+    exported = records.load(folder / EXPORTED, records.Exported)
     if as_json:
         emit({"folder": folder, "exported": exported})
         return

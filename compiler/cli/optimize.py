@@ -35,12 +35,13 @@ def optimize(
     """
     from compiler import pipeline, records
     from compiler.cli.output import emit, table
+    from compiler.stages.optimize import RECORD
 
     with working(verbose) as progress:
         folder = pipeline.optimize(
             exported, profile=profile, precision=precision, out=out, strict=strict, progress=progress
         )
-    optimized = records.load(folder / pipeline.OPTIMIZED, records.Optimized)
+    optimized = records.load(folder / RECORD, records.Optimized)
     if as_json:
         emit({"folder": folder, "optimized": optimized})
         return

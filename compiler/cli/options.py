@@ -50,7 +50,7 @@ def complete_target(_context: click.Context, _parameter: click.Parameter, incomp
 
 
 def complete_budget(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from compiler.profile import Budget
+    from compiler.records import Budget
 
     return _starting(incomplete, [f"{key}=" for key in Budget.__struct_fields__])
 
@@ -77,13 +77,13 @@ def read_targets(_context: click.Context, _parameter: click.Parameter, values: t
 
 
 def read_budget(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
-    """`KEY=VALUE`, each checked against `compiler.profile.Budget`."""
+    """`KEY=VALUE`, each checked against `compiler.records.Budget`."""
     import math
 
     import msgspec
 
     from compiler.errors import did_you_mean
-    from compiler.profile import Budget
+    from compiler.records import Budget
 
     known = Budget.__struct_fields__
     limits: dict[str, float] = {}
@@ -110,44 +110,79 @@ def output(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")(command)
 
 
-model = click.argument("model", shell_complete=complete_path)
-profile = click.option(
-    "--profile",
-    metavar="NAME|FILE",
-    default="auto",
-    show_default=True,
-    shell_complete=complete_profile,
-    help="One of `compile profiles list`, a TOML file, or auto: the best for this machine.",
-)
-precision = click.option(
-    "--precision",
-    shell_complete=complete_precision,
-    metavar="NAME",
-    help="One of the profile's precisions.  [default: the profile's choice]",
-)
-task = click.option(
-    "--task",
-    metavar="NAME",
-    callback=read_task,
-    shell_complete=complete_task,
-    help="What the model is for.  [default: from the checkpoint]",
-)
-revision = click.option("--revision", metavar="NAME", help="Branch, tag or commit on the hub.")
-allow_pickle = click.option(
-    "--allow-pickle", is_flag=True, help="Load pickled weights. They can run code: only if you trust the source."
-)
-adapter = click.option(
-    "--adapter",
-    "adapters",
-    metavar="[NAME=]PATH",
-    multiple=True,
-    shell_complete=complete_adapter,
-    help="A PEFT adapter to compile in. Several, or NAME=PATH: LoRA kept apart, chosen at run time. Repeatable.",
-)
-adapter_base = click.option(
-    "--adapter-base", metavar="NAME", help="The name that the adapters know MODEL by, if it is another."
-)
-strict = click.option("--strict", is_flag=True, help="Fail when a pass changes answers, instead of leaving it out.")
+# An option for every field of a request, in the order of the help.
+FIELDS: dict[str, Callable[[Any], Any]] = {
+    "model": click.argument("model", shell_complete=complete_path),
+    "profile": click.option(
+        "--profile",
+        metavar="NAME|FILE",
+        default="auto",
+        show_default=True,
+        shell_complete=complete_profile,
+        help="One of `compile profiles list`, a TOML file, or auto: the best for this machine.",
+    ),
+    "task": click.option(
+        "--task",
+        metavar="NAME",
+        callback=read_task,
+        shell_complete=complete_task,
+        help="What the model is for.  [default: from the checkpoint]",
+    ),
+    "precision": click.option(
+        "--precision",
+        shell_complete=complete_precision,
+        metavar="NAME",
+        help="One of the profile's precisions.  [default: the profile's choice]",
+    ),
+    "revision": click.option("--revision", metavar="NAME", help="Branch, tag or commit on the hub."),
+    "adapters": click.option(
+        "--adapter",
+        "adapters",
+        metavar="[NAME=]PATH",
+        multiple=True,
+        shell_complete=complete_adapter,
+        help="A PEFT adapter to compile in. Several, or NAME=PATH: LoRA kept apart, chosen at run time. Repeatable.",
+    ),
+    "adapter_base": click.option(
+        "--adapter-base", metavar="NAME", help="The name that the adapters know MODEL by, if it is another."
+    ),
+    "context": click.option("--context", type=int, metavar="N", help="Check and promise texts of up to N tokens."),
+    "budget": click.option(
+        "--budget",
+        metavar="KEY=VALUE",
+        multiple=True,
+        callback=read_budget,
+        shell_complete=complete_budget,
+        help="Replace one limit of the profile's budget. Repeatable.",
+    ),
+    "targets": click.option(
+        "--target",
+        "targets",
+        metavar="smNN",
+        multiple=True,
+        callback=read_targets,
+        shell_complete=complete_target,
+        help="A compute capability to build a plan for, such as sm89. Repeatable.  [default: the profile's]",
+    ),
+    "traffic": click.option(
+        "--traffic",
+        metavar="FILE",
+        type=click.Path(dir_okay=False),
+        shell_complete=complete_path,
+        help=(
+            "Make the plans' shapes from recorded requests: a line for each, its tokens as 37, "
+            'or {"batch": 4, "tokens": 37}. Longer requests than any of these do not fit the plans.'
+        ),
+    ),
+    "strict": click.option(
+        "--strict", is_flag=True, help="Fail when a pass changes answers, instead of leaving it out."
+    ),
+    "allow_pickle": click.option(
+        "--allow-pickle", is_flag=True, help="Load pickled weights. They can run code: only if you trust the source."
+    ),
+    "bench": click.option("--no-bench", "bench", flag_value=False, default=True, help="Leave out the measurement."),
+}
+profile, precision, budget, strict = (FIELDS[name] for name in ("profile", "precision", "budget", "strict"))
 reference = click.option(
     "--reference",
     metavar="MODEL",
@@ -168,34 +203,18 @@ out = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     help="The folder to write.  [default: under artifacts/]",
 )
-budget = click.option(
-    "--budget",
-    metavar="KEY=VALUE",
-    multiple=True,
-    callback=read_budget,
-    shell_complete=complete_budget,
-    help="Replace one limit of the profile's budget. Repeatable.",
-)
 
-target = click.option(
-    "--target",
-    "targets",
-    metavar="smNN",
-    multiple=True,
-    callback=read_targets,
-    shell_complete=complete_target,
-    help="A compute capability to build a plan for, such as sm89. Repeatable.  [default: the profile's]",
-)
-traffic = click.option(
-    "--traffic",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    shell_complete=complete_path,
-    help=(
-        "Make the plans' shapes from recorded requests: a line for each, its tokens as 37, "
-        'or {"batch": 4, "tokens": 37}. Longer requests than any of these do not fit the plans.'
-    ),
-)
+
+def request(*names: str) -> Callable[[Command], Command]:
+    """The options for these fields of a request, by the fields' names."""
+
+    def add(command: Command) -> Command:
+        for name in reversed(FIELDS):
+            if name in names:
+                command = FIELDS[name](command)
+        return command
+
+    return add
 
 
 def _starting(incomplete: str, words: Iterable[str]) -> list[CompletionItem]:

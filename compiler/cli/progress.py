@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from compiler.pipeline import Event, Progress
+    from compiler.progress import Event, Progress
 
 EVERY_SECONDS = 30.0
 

@@ -8,7 +8,7 @@ import msgspec
 
 from compiler.compare.content import disk_bytes, fusions, operators
 from compiler.compare.sides import Opened
-from compiler.records import Certificate, Manifest, PassRun
+from compiler.records import Certificate, Manifest, PassRun, graph_files
 from compiler.records.comparison import Change, Part
 
 # Files of a bundle by what they are for; the graph's own come from the manifest.
@@ -104,8 +104,8 @@ def _engine(manifest: Manifest) -> dict[str, object]:
 
 
 def _graph(manifest: Manifest) -> list[str]:
-    models = [manifest.model, *([manifest.encoder.model] if manifest.encoder else [])]
-    return [name for name in manifest.files if name.startswith(tuple(models))]
+    models = graph_files(manifest)
+    return [name for name in manifest.files if name.startswith(models)]
 
 
 def _digests(manifest: Manifest, names: Iterable[str]) -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from compiler.errors import IntegrityError
 from compiler.reading import foreign
-from compiler.records import Certificate, Manifest
+from compiler.records import Certificate, Manifest, graph_files
 
 # From least to most precise; what is not here is not ranked.
 ORDER = ("int2", "int4", "int8", "float8", "float16", "bfloat16", "float32", "float64")
@@ -32,7 +32,7 @@ def module_precisions(folder: Path, manifest: Manifest) -> dict[str, str]:
 
     found: dict[str, str] = {}
     with foreign(IntegrityError, f"{folder}: a graph is not the ONNX that was built"):
-        for name in [manifest.model, *([manifest.encoder.model] if manifest.encoder else [])]:
+        for name in graph_files(manifest):
             found |= _of(onnx.load(str(folder / name), load_external_data=False).graph)
         return dict(sorted(found.items()))  # of names that are no Unicode protobuf gives the bytes
 

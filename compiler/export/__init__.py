@@ -16,7 +16,6 @@ from typing import Any
 
 import onnx_ir as ir
 
-from compiler import records
 from compiler.checkpoint import Checkpoint, leftover, load_model, load_tokenizer, sentence
 from compiler.checkpoint.failing import modeling
 from compiler.checkpoint.length import context_length, kept_length
@@ -31,11 +30,9 @@ from compiler.export.trace import REPORT, trace
 from compiler.records import Exported, Graph, Tensor
 from compiler.tasks import TASKS
 
-RECORD = "exported.json"
-
 
 def export(checkpoint: Checkpoint, out: Path) -> Exported:
-    """Write the portable model, its tokenizer and configuration, and `exported.json` into the folder `out`.
+    """Write the portable model, its tokenizer and configuration into the folder `out`.
 
     Raises:
         CheckpointError: weights or tokenizer cannot be loaded, or do not fit each other.
@@ -80,7 +77,7 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
         sentence.write_weights(checkpoint.folder, pooling, out)
     elif checkpoint.task == "text-classification":
         activation = sentence.activation(checkpoint.folder, checkpoint.config)
-    exported = Exported(
+    return Exported(
         source=checkpoint.source,
         task=checkpoint.task,
         kind=kind,
@@ -105,8 +102,6 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
         token_rows=token_rows,
         adapters=lora.write(changes, checkpoint.adapters, out),
     )
-    records.save(exported, out / RECORD)
-    return exported
 
 
 def _table(model: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from compiler.bundle import ADAPTERS
 from compiler.checkpoint.adapter import Adapter as Found
 from compiler.checkpoint.join import FOLDER as ADAPTER
 from compiler.checkpoint.tuned import LowRank, low_rank
@@ -18,7 +19,6 @@ from compiler.errors import CheckpointError
 from compiler.export.graph_inputs import Signature
 from compiler.records import Adapter, Kind
 
-FILES = "adapters"
 RANK = 3  # of the sample; any rank will do at run time
 Changes = dict[str, LowRank]
 
@@ -97,7 +97,7 @@ def write(changes: Mapping[str, Changes], adapters: Sequence[Found], out: Path) 
     """Each adapter's matrices in `out/adapters/NAME.npz`, padded with zeros to one rank and to all changed modules."""
     if not adapters:
         return ()
-    (out / FILES).mkdir()
+    (out / ADAPTERS).mkdir()
     every = widths(changes)
     records = []
     for adapter in adapters:
@@ -110,7 +110,7 @@ def write(changes: Mapping[str, Changes], adapters: Sequence[Found], out: Path) 
                 used = own[module].a.shape[1]
                 a[:, :used], b[:used] = own[module].a.numpy(), own[module].b.numpy()
             arrays |= {f"adapter.{module}.A": a, f"adapter.{module}.B": b}
-        file = f"{FILES}/{adapter.name}.npz"
+        file = f"{ADAPTERS}/{adapter.name}.npz"
         np.savez(out / file, **arrays)  # type: ignore[arg-type]
         records.append(Adapter(name=adapter.name, file=file, source=adapter.source, rank=rank))
     return tuple(records)

@@ -14,8 +14,7 @@ import msgspec
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from compiler import records
-from compiler.engines.tensorrt.plans import FOLDER as PLANS
+from compiler.bundle import PLANS
 from compiler.errors import PassError
 from compiler.optimize.execute import Executor
 from compiler.optimize.files import load, save
@@ -24,12 +23,9 @@ from compiler.optimize.passes.base import ANY_X86, Context, Feeds, Pass
 from compiler.optimize.quantize.observe import fitted
 from compiler.optimize.signature import cache_shape, tensors
 from compiler.optimize.widen import widened
-from compiler.profile import Requires
-from compiler.records import Exported, Graph, Optimized, PassRun
+from compiler.records import Exported, Graph, Optimized, PassRun, Requires
 
 Observer = Callable[[ir.Model, PassRun], None]
-
-RECORD = "optimized.json"
 
 
 class Step(NamedTuple):
@@ -53,7 +49,7 @@ def optimize(
     observers: Sequence[Observer] = (),
     strict: bool = False,
 ) -> Optimized:
-    """Apply `passes` to `folder / exported.model` and write the lowered model and its record into `out`.
+    """Apply `passes` to `folder / exported.model` and write the lowered model into `out`.
 
     `target` is what every machine that the model is for has.
 
@@ -97,7 +93,7 @@ def optimize(
         encoder = Graph(model=exported.encoder.model, inputs=inputs, outputs=outputs)
         calibration = functools.partial(_with_encoded, reading, calibration)
     model = lower(exported)
-    optimized = Optimized(
+    return Optimized(
         exported=exported,
         profile=profile_name,
         precision=precision,
@@ -110,8 +106,6 @@ def optimize(
         encoder=encoder,
         seconds=time.perf_counter() - started,
     )
-    records.save(optimized, out / RECORD)
-    return optimized
 
 
 def _with_encoded(encoder: ir.Model, calibration: Callable[[], Sequence[Feeds]]) -> Sequence[Feeds]:

@@ -7,7 +7,7 @@ profile for one GPU also states that GPU's facts, and the shapes that plans are 
 
 from compiler.machine import detect
 from compiler.profile.choosing import CPUS, GPUS, PREFERENCE, auto, engine_options, load, missing, target_of, usable
-from compiler.profile.content import KINDS, Budget, Device, PassChoice, Profile, Recipe, Requires
+from compiler.profile.content import KINDS, Device, Profile, Recipe
 from compiler.profile.files import Problem, find, names, normalized, read, schema, validate
 
 __all__ = [
@@ -15,13 +15,10 @@ __all__ = [
     "GPUS",
     "KINDS",
     "PREFERENCE",
-    "Budget",
     "Device",
-    "PassChoice",
     "Problem",
     "Profile",
     "Recipe",
-    "Requires",
     "auto",
     "detect",
     "engine_options",

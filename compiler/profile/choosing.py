@@ -10,9 +10,9 @@ import msgspec
 
 from compiler.errors import EngineUnavailableError, ProfileError, UsageError
 from compiler.machine import detect
-from compiler.profile.content import Profile, Requires
+from compiler.profile.content import Profile
 from compiler.profile.files import find, normalized, read, validate
-from compiler.records import EngineOptions, Kind, Machine, PlanOptions, Shapes
+from compiler.records import EngineOptions, Kind, Machine, PlanOptions, Requires, Shapes
 
 # The fastest first: `auto` takes the first that the machine satisfies.
 GPUS: tuple[str, ...] = (

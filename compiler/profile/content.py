@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from compiler.errors import ProfileError, UsageError, did_you_mean
-from compiler.records import Kind, PlanOptions, Record, Shapes
+from compiler.records import Budget, Kind, PassChoice, PlanOptions, Record, Requires, Shapes
+from compiler.records.lowering import Capability
 
 KINDS: tuple[Kind, ...] = ("encoder", "decoder", "encoder-decoder")
 
@@ -16,51 +17,7 @@ KINDS: tuple[Kind, ...] = ("encoder", "decoder", "encoder-decoder")
 Format = Literal["float32", "float16", "bfloat16", "int8", "float8", "int4", "float4"]
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
-Capability = Annotated[str, msgspec.Meta(pattern=r"^(\d+\.\d)?$")]
-
-
-class PassChoice(Record, frozen=True):
-    """A pass and its options. In TOML a plain name, or a table: `{ name = "quantize-weights", bits = 4 }`."""
-
-    name: str
-    options: dict[str, Any] = msgspec.field(default_factory=dict)
-
-
-SAME = 0.9995  # cosine of two answers that are to be one
-CACHED = 0.99  # the same where other kernels, which round differently, made one of them: int4 was seen at 0.9989
-
-
-class Budget(Record, frozen=True):
-    """How far answers may leave PyTorch float32. A key that is not set, nor has a default, is shown, but not judged.
-
-    Attributes:
-        noise_factor: float32 only: largest difference, in multiples of the reference's own rounding noise.
-        rounding_factor: narrower precisions only: root mean square error, in multiples of the error that the reference
-            has where its products are rounded to as many bits.
-        max_perplexity_ratio: perplexity over the reference's.
-        max_kl_divergence: mean KL divergence of the output distributions, in nats.
-        min_top1_agreement: share of positions with the same most likely answer.
-        min_greedy_agreement: share of greedily generated tokens equal to the reference's, each continued from its text.
-        min_cosine: smallest cosine similarity between a text's vector and the reference's.
-        min_padding_cosine: the same between a text's vector in a padded batch and alone, both of the engine, less what
-            padding changes in PyTorch.
-        min_company_cosine: the same beside other texts and alone.
-        min_cache_cosine: the same, around the mean, between a generation's logits through the cache (token by token, in
-            a batch, as beams, as a conversation) and in one call, the worst token.
-    """
-
-    noise_factor: Annotated[float, msgspec.Meta(ge=1)] | None = None
-    rounding_factor: Annotated[float, msgspec.Meta(ge=1)] | None = None
-    max_perplexity_ratio: Annotated[float, msgspec.Meta(ge=1)] | None = None
-    max_kl_divergence: Annotated[float, msgspec.Meta(ge=0)] | None = None
-    min_top1_agreement: Share | None = None
-    min_greedy_agreement: Share | None = None
-    min_cosine: Share | None = None
-    min_padding_cosine: Share | None = SAME
-    min_company_cosine: Share | None = SAME
-    min_cache_cosine: Share | None = CACHED
 
 
 class Recipe(Record, frozen=True):
@@ -80,22 +37,6 @@ class Recipe(Record, frozen=True):
     def budget_of(self, precision: str | None) -> Budget:
         """The budget of a precision; None is the default one."""
         return self.budgets.get(precision or self.precision, self.budget)
-
-
-class Requires(Record, frozen=True):
-    """What the machine must have.
-
-    Attributes:
-        architecture: of the CPU.
-        features: of the CPU, in Linux's words.
-        compute_capability: of an NVIDIA GPU, exactly, as in "8.9".
-        min_compute_capability: the least that will do.
-    """
-
-    architecture: str
-    features: tuple[str, ...] = ()
-    compute_capability: Capability = ""
-    min_compute_capability: Capability = ""
 
 
 class Device(Record, frozen=True):

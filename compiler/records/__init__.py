@@ -25,6 +25,7 @@ from compiler.records.engine import (
     Shapes,
 )
 from compiler.records.evaluation import Evaluated, Metric, System
+from compiler.records.lowering import Budget, PassChoice, Requires
 from compiler.records.model import (
     Adapter,
     CacheShape,
@@ -35,6 +36,7 @@ from compiler.records.model import (
     PassRun,
     Source,
     Tensor,
+    graph_files,
 )
 from compiler.records.pooling import (
     Activation,
@@ -68,6 +70,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "Activation",
     "Adapter",
+    "Budget",
     "Built",
     "CacheShape",
     "Certificate",
@@ -91,6 +94,7 @@ __all__ = [
     "NoiseSource",
     "Normalize",
     "Optimized",
+    "PassChoice",
     "PassRun",
     "Placement",
     "Plan",
@@ -99,6 +103,7 @@ __all__ = [
     "PoolingMode",
     "Range",
     "Record",
+    "Requires",
     "Runner",
     "Series",
     "Serving",
@@ -109,6 +114,7 @@ __all__ = [
     "Truncate",
     "Unsteady",
     "encode",
+    "graph_files",
     "load",
     "parse",
     "save",

@@ -111,11 +111,15 @@ class EngineOptions(Record, frozen=True):
 
 
 class Serving(Record, frozen=True):
-    """What answers in a session: the engine and its version, and why this one where there was a choice."""
+    """What answers in a session: the engine and its version, and why this one where there was a choice.
+
+    `fallback`: it is another engine than the bundle's own, and runs the model in place of its plans.
+    """
 
     engine: str
     version: str
     reason: str = ""
+    fallback: bool = False
 
 
 class Built(Record, frozen=True):

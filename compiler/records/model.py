@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 
@@ -67,6 +67,21 @@ class Graph(Record, frozen=True):
     model: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+
+
+class Graphs(Protocol):
+    """A record of a model, exported, lowered or in a bundle."""
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def encoder(self) -> Graph | None: ...
+
+
+def graph_files(record: Graphs) -> tuple[str, ...]:
+    """The ONNX file of every graph, the main one first."""
+    return (record.model, *([record.encoder.model] if record.encoder else ()))
 
 
 class Adapter(Record, frozen=True):

@@ -28,7 +28,7 @@ def certificate(
         built: the engine, and what really runs.
         checked: parity with PyTorch.
         measured: None where nothing was timed; speed never decides the verdict.
-        budget: the limits that held, by the names of `profile.Budget`.
+        budget: the limits that held, by the names of `records.Budget`.
         machine: where all of it was done.
         created: when, in ISO 8601.
     """

@@ -4,39 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from compiler import bundle
 from compiler.context import require_context
 from compiler.errors import IntegrityError, UsageError
-from compiler.profile import KINDS, Budget, Profile
+from compiler.profile import KINDS, Profile
 from compiler.reading import parse_json
-from compiler.records import Certificate, Manifest
+from compiler.records import Budget, Certificate, Manifest
 from compiler.tasks import TASKS
 from compiler.validation import budgets
+
+if TYPE_CHECKING:
+    from compiler.request import BuildRequest
 
 Changes = Mapping[str, float]
 
 
-def possible(
-    profile: Profile,
-    *,
-    task: str | None = None,
-    precision: str | None = None,
-    context: int | None = None,
-    budget: Changes | None = None,
-) -> None:
-    """Nothing where there is a checkpoint for which all of this could be. Arguments as in `pipeline.build`.
+def possible(profile: Profile, wanted: BuildRequest) -> None:
+    """Raise where there is no checkpoint for which all of this could be.
 
     Raises:
-        UsageError: a precision, a budget or a context that no checkpoint can have.
+        UsageError: a precision or a context that no checkpoint can have.
         ProfileError: the profile has no recipe for the task.
     """
-    profile.chosen([TASKS[task].kind] if task in TASKS else KINDS, precision)
-    budgets.known(budget or {})
-    require_context(context)
+    profile.chosen([TASKS[wanted.task].kind] if wanted.task in TASKS else KINDS, wanted.precision)
+    require_context(wanted.context)
 
 
 def require_outside(model: str, out: Path) -> None:

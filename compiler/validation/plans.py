@@ -11,8 +11,8 @@ from compiler.engines.tensorrt.capabilities import CAPABILITIES, capability, des
 from compiler.engines.tensorrt.shapes import EMPTY
 from compiler.profile import KINDS, Device
 from compiler.profile.choosing import AHEAD, PLANNED
-from compiler.profile.content import Capability
 from compiler.records import PlanOptions, Range, Shapes
+from compiler.records.lowering import Capability
 from compiler.validation.passes import formats_of
 from compiler.validation.walk import Mistake, known, nearest
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 import msgspec
 
 from compiler.errors import did_you_mean
-from compiler.profile import PassChoice
+from compiler.records import PassChoice
 from compiler.validation.passes import Field, known_passes, options_of
 
 

@@ -50,7 +50,7 @@ def _run(family: Family, folder: Path) -> Row:
     saved = checkpoint(family, folder / "checkpoint")
     exported_in = pipeline.export(str(saved), task=family.task, out=folder / "exported")
     bundle = pipeline.build(str(saved), task=family.task, precision="float32", bench=False, out=folder / "bundle")
-    exported = records.load(exported_in / pipeline.EXPORTED, Exported)
+    exported = records.load(exported_in / "exported.json", Exported)
     certificate = records.load(bundle / "certificate.json", Certificate)
     portable = _nodes(exported_in, exported)
     placed = Counter(dict.fromkeys(FUSED, 0))

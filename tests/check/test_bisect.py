@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 from onnx import numpy_helper
 
-from compiler import bundle, pipeline, stages
+from compiler import bundle, pipeline
 from compiler.check.bisect import JUMP, _judged_by_growth
 from compiler.engines.onnxruntime_cpu import watching
 from compiler.records import Checked
@@ -45,7 +45,7 @@ class Built:
         self.checkpoint = understanding.checkpoint(folder / "checkpoint", model, **settings)
         checked = Checked(precision=precision, findings=(), reasons=(), noise=0.0, seconds=0.0)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(stages, "run_check", lambda *_, **__: checked)  # it is not what is looked at here
+            patch.setattr("compiler.stages.check.run", lambda *_, **__: checked)  # it is not what is looked at here
             self.bundle = pipeline.build(
                 str(self.checkpoint),
                 task=task,

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.profile import Budget
-from compiler.records import Checked, Finding
+from compiler.records import Budget, Checked, Finding
 from tests.check.toy import Toy, ToySession, checked, manifest
 
 CLOSE = np.float32(0.03)  # logits

@@ -12,8 +12,7 @@ from tokenizers import Tokenizer
 from compiler.check import check
 from compiler.checkpoint.marks import Marks
 from compiler.pooling import FILE
-from compiler.profile import Budget
-from compiler.records import Checked, Dense, Finding, Manifest, Pooling, PoolingMode, Truncate
+from compiler.records import Budget, Checked, Dense, Finding, Manifest, Pooling, PoolingMode, Truncate
 from compiler.tasks import TASKS
 from tests.check.toy import HIDDEN, TEXT, Feeds, Toy, ToySession, checked, manifest
 from tests.models import write_tokenizer

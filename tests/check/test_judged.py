@@ -10,9 +10,8 @@ import pytest
 
 from compiler import records
 from compiler.bundle import CERTIFICATE
-from compiler.profile import Budget
 from compiler.profile.judged import AGAINST_PYTORCH, ANSWERS, JUDGED, Answers, judged
-from compiler.records import Certificate, Checked
+from compiler.records import Budget, Certificate, Checked
 from compiler.tasks import TASKS
 from compiler.validation.budgets import answers_of
 from tests.check.toy import Toy, ToySession, checked, manifest

@@ -5,7 +5,7 @@ import pytest
 
 from compiler.check.limits import BUDGETED, NOISE_FACTOR, Limits
 from compiler.check.noise import Noise
-from compiler.profile import Budget
+from compiler.records import Budget
 
 
 def test_float32_is_judged_by_the_noise_and_grows_with_it() -> None:

@@ -10,8 +10,7 @@ import pytest
 from compiler.check import check
 from compiler.check.limits import CEILING, Limits
 from compiler.check.noise import Noise, noise, spread
-from compiler.profile import Budget
-from compiler.records import Checked, Finding
+from compiler.records import Budget, Checked, Finding
 from tests.check.toy import TEXT, Feeds, Toy, ToySession, checked, manifest
 from tests.models import write_tokenizer
 

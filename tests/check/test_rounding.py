@@ -12,8 +12,7 @@ from compiler.check.limits import ROUNDING_FACTOR, Limits
 from compiler.check.noise import Noise
 from compiler.check.rounding import DRAWS, WORST, Rounded, method_of, rounded_answers, rounding_findings
 from compiler.checkpoint.rounded import Method, Rounding, fine_weights, rounded
-from compiler.profile import Budget
-from compiler.records import PassRun
+from compiler.records import Budget, PassRun
 
 GIVEN, WEIGHT = (
     np.random.default_rng(seed).normal(size=size).astype(np.float32) for seed, size in ((0, (5, 40)), (1, (24, 40)))

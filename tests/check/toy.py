@@ -9,8 +9,7 @@ from typing import Literal
 import numpy as np
 
 from compiler.check import check
-from compiler.profile import Budget
-from compiler.records import CacheShape, Checked, Manifest
+from compiler.records import Budget, CacheShape, Checked, Manifest
 from tests import models
 from tests.models import VOCABULARY, WORDS
 

@@ -14,8 +14,7 @@ from compiler.check import check
 from compiler.checkpoint.reference import Reference
 from compiler.corpus import evaluation_text
 from compiler.errors import CheckpointError, InputError
-from compiler.profile import Budget
-from compiler.records import CacheShape, Manifest, Tensor
+from compiler.records import Budget, CacheShape, Manifest, Tensor
 from tests import models
 
 IDS = np.array([[5, 9, 17, 30, 8, 44], [61, 7, 7, 12, 90, 3]], dtype=np.int64)

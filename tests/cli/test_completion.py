@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from compiler import profile
-from compiler.profile import Budget
+from compiler.records import Budget
 
 
 @pytest.mark.parametrize(

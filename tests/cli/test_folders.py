@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from compiler import bundle, cache, folders, stages
+from compiler import bundle, cache, folders
 from compiler.errors import CheckpointError, IntegrityError, UsageError
+from compiler.stages import optimize
 from tests.cli.conftest import Invoke
 
 KINDS = {
@@ -16,10 +17,10 @@ KINDS = {
     "pickled": (("config.json", "pytorch_model.bin"), "a checkpoint", "compile build {}"),
     "adapter": (("adapter_config.json", "adapter_model.safetensors"), "a PEFT adapter", "--adapter {}"),
     "gguf": (("a.gguf", "readme.md"), "GGUF files: a.gguf", "compile build {}/a.gguf"),
-    "portable": ((stages.EXPORTED, "model.onnx", "config.json"), "a portable model", "compile optimize {}"),
-    "lowered": ((stages.OPTIMIZED, "model.onnx"), "`compile optimize` wrote", "`compile build` makes a bundle"),
+    "portable": ((bundle.EXPORTED, "model.onnx", "config.json"), "a portable model", "compile optimize {}"),
+    "lowered": (("optimized.json", "model.onnx"), "`compile optimize` wrote", "`compile build` makes a bundle"),
     "onnx": (("model.onnx", "config.json"), "ONNX files", "the checkpoint"),
-    "entry": ((cache.INDEX, stages.CHECKED), "an entry of the cache", "artifacts"),
+    "entry": ((cache.INDEX, "checked.json"), "an entry of the cache", "artifacts"),
     "cache": (("export/", "optimize/", "origins/"), "the cache", "artifacts"),
     "parent": (("b/manifest.sha256", "c/a.gguf", "d/x"), "folders in it are: b (bundle), c (gguf)", "name one"),
     "other": (("notes.txt",), "notes.txt", "name another folder"),
@@ -98,5 +99,5 @@ def test_a_folder_that_is_no_checkpoint(names: tuple[str, ...], subject: str, fo
 
 
 def test_the_names_that_it_goes_by_are_those_that_are_written() -> None:
-    assert {stages.EXPORTED, stages.OPTIMIZED} == {"exported.json", "optimized.json"}
+    assert {bundle.EXPORTED, optimize.RECORD} == {"exported.json", "optimized.json"}
     assert (cache.INDEX, bundle.DIGEST, bundle.MANIFEST) == ("files.json", "manifest.sha256", "manifest.json")

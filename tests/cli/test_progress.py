@@ -14,7 +14,7 @@ import warnings
 import pytest
 
 from compiler.cli.progress import working
-from compiler.pipeline import Event
+from compiler.progress import Event
 
 
 class Terminal(io.StringIO):

@@ -11,9 +11,11 @@ import pytest
 
 from compiler import pipeline, records
 from compiler.bundle import CERTIFICATE
+from compiler.cli.options import FIELDS
 from compiler.errors import BudgetError, CheckpointError
-from compiler.pipeline import Event
+from compiler.progress import Event, Progress
 from compiler.records import Certificate, Exported, Optimized, Tensor
+from compiler.request import BuildRequest, ModelRequest
 
 
 class Stage:
@@ -24,7 +26,7 @@ class Stage:
         self.words: tuple[Any, ...] = ()
         self.options: dict[str, Any] = {}
 
-    def __call__(self, *words: Any, progress: pipeline.Progress, **options: Any) -> Any:
+    def __call__(self, *words: Any, progress: Progress, **options: Any) -> Any:
         self.words, self.options = words, options
         print("a library prints")
         progress(Event("export", "traced"))
@@ -50,23 +52,28 @@ def test_build_hands_every_option_on(invoke, replace, passed: Path) -> None:
     words += ["--adapter", "a=one", "--adapter", "two", "--adapter-base", "b"]
     words += ["--target", "sm89", "--target", "sm120", "--target", "sm89", "--context", "512"]
     assert invoke("build", "m", *words, "--strict", "--allow-pickle", "--no-bench").code == 0
-    assert stage.words == ("m",)
-    assert stage.options == {
-        "profile": "p.toml",
-        "task": "text-generation",
-        "precision": "int4-weights",
-        "revision": "v1",
-        "adapters": ("a=one", "two"),
-        "adapter_base": "b",
-        "context": 512,
-        "budget": {"max_perplexity_ratio": 1.02, "min_top1_agreement": 0.9},
-        "targets": ("sm89", "sm120"),
-        "traffic": None,
-        "out": Path("o"),
-        "strict": True,
-        "allow_pickle": True,
-        "bench": False,
-    }
+    wanted = BuildRequest(
+        model="m",
+        profile="p.toml",
+        task="text-generation",
+        precision="int4-weights",
+        revision="v1",
+        adapters=("a=one", "two"),
+        adapter_base="b",
+        context=512,
+        budget={"max_perplexity_ratio": 1.02, "min_top1_agreement": 0.9},
+        targets=("sm89", "sm120"),
+        strict=True,
+        allow_pickle=True,
+        bench=False,
+    )
+    assert (stage.words, stage.options) == ((wanted,), {"out": Path("o")})
+    invoke("build", "m")
+    assert (stage.words, stage.options) == ((BuildRequest(model="m"),), {"out": None})
+
+
+def test_every_field_of_a_request_has_its_option() -> None:
+    assert set(FIELDS) == set(BuildRequest.__struct_fields__)
 
 
 def test_build_ends_with_a_table(invoke, replace, passed: Path) -> None:
@@ -190,7 +197,7 @@ def test_build_shows_what_traffic_became(invoke, replace, passed: Path, tmp_path
     stage = replace("build", passed)
     words = ("build", "m", "--profile", "nvidia-l4", "--traffic", path)
     answer = invoke(*words)
-    assert stage.options["traffic"] == path
+    assert stage.words[0].traffic == str(path)
     assert "traffic: 2 buckets of at most 7, 64 tokens" in answer.stdout
     assert "1 of 11 requests are cut to the 64 tokens" in answer.stdout
     found = invoke(*words, "--json").json["traffic"]
@@ -212,14 +219,8 @@ def test_export(invoke, replace, tmp_path: Path) -> None:
     answer = invoke("export", "m", *words)
     assert answer.code == 0
     assert "1,000" in answer.stdout
-    assert stage.options == {
-        "task": "text-generation",
-        "out": tmp_path / "o",
-        "revision": None,
-        "adapters": ("lora",),
-        "adapter_base": None,
-        "allow_pickle": True,
-    }
+    wanted = ModelRequest(model="m", task="text-generation", adapters=("lora",), allow_pickle=True)
+    assert (stage.words, stage.options) == ((wanted,), {"out": tmp_path / "o"})
     found = invoke("export", "m", "--json").json
     assert found == {"folder": str(tmp_path), "exported": json.loads(records.encode(exported))}
 
@@ -237,7 +238,7 @@ def test_optimize(invoke, replace, tmp_path: Path, certified: Path) -> None:
         op_counts={},
         seconds=1.0,
     )
-    records.save(optimized, tmp_path / pipeline.OPTIMIZED)
+    records.save(optimized, tmp_path / "optimized.json")
     stage = replace("optimize", tmp_path)
     answer = invoke("optimize", tmp_path, "--profile", "p", "--precision", "float32", "--strict")
     assert answer.code == 0
@@ -289,5 +290,5 @@ def _exported(folder: Path) -> Exported:
         seconds=1.0,
         versions={},
     )
-    records.save(exported, folder / pipeline.EXPORTED)
+    records.save(exported, folder / "exported.json")
     return exported

@@ -12,8 +12,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from compiler.machine import detect
 from compiler.optimize.execute import Executor
 from compiler.optimize.passes import Context, Feeds, Pass
-from compiler.profile import Requires
-from compiler.records import CacheShape, Exported, Kind, Source, Tensor
+from compiler.records import CacheShape, Exported, Kind, Requires, Source, Tensor
 
 HERE = Requires(architecture=detect().architecture, features=detect().features)
 ANY_X86 = Requires(architecture="x86_64")

@@ -18,8 +18,7 @@ from compiler.checkpoint.arithmetic import Arithmetic
 from compiler.checkpoint.quiet import quiet
 from compiler.checkpoint.reference import Reference
 from compiler.engines import Feeds, Session, open_bundle
-from compiler.profile import Budget
-from compiler.records import EngineOptions, Manifest, PassRun
+from compiler.records import Budget, EngineOptions, Manifest, PassRun
 from compiler.runtime.adapters import Adapters
 from compiler.tasks import TASKS
 from tests.families import FAMILIES, GENERATE, REWRITE, Family, checkpoint, family

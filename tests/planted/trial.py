@@ -17,8 +17,7 @@ from compiler.checkpoint.marks import marks
 from compiler.corpus import evaluation_text
 from compiler.engines import Feeds, Session
 from compiler.errors import CompilerError
-from compiler.profile import Budget
-from compiler.records import Finding
+from compiler.records import Budget, Finding
 from tests.planted.exact import exact_answers
 from tests.planted.fault import Fault
 from tests.planted.probes import Answers, engine_answers, with_matrices

@@ -41,7 +41,7 @@ def unpickled(folder: Path, digest: str, allow_pickle: bool, cache: Path) -> Pat
             expected="safetensors; reading a pickle can run code hidden in it",
             action="save the model again with sentence-transformers, or pass --allow-pickle if you trust its author",
         )
-    out = cache / "checkpoint" / key(digest, str(folder), "modules", code=("checkpoint",), packages=("torch",))
+    out = cache / "checkpoint" / key(digest, str(folder), "modules", code=[__name__])
     if (out / "config.json").exists():
         return out
     copied = {module.folder.relative_to(folder).parts[0] for module in modules(folder) if module.kind != "Transformer"}

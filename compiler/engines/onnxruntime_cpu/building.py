@@ -14,7 +14,7 @@ from compiler.engines import Feeds
 from compiler.engines.onnxruntime_cpu.placement import describe, read_proto
 from compiler.engines.onnxruntime_cpu.provider import CPU, Provider
 from compiler.errors import EngineError
-from compiler.records import Built, EngineOptions, Optimized, Tensor
+from compiler.records import Built, EngineOptions, Optimized, Tensor, graph_files
 
 _TOKENS = 32
 _DIMS = {"batch": 1, "choices": 2, "sequence": _TOKENS, "encoder_sequence": _TOKENS, "kept": 1, "rank": 0}
@@ -52,7 +52,7 @@ def build(
 def copy(optimized: Optimized, folder: Path, out: Path) -> tuple[str, ...]:
     """Copy all graphs with their external data; the names of the files."""
     files: list[str] = []
-    for model in (optimized.model, *([optimized.encoder.model] if optimized.encoder else ())):
+    for model in graph_files(optimized):
         files += [model, *weight_files(folder / model)]
     for file in files:
         (out / file).parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import io
 import zipfile
 from pathlib import Path
 
-from compiler.engines.tensorrt.plans import FOLDER
+from compiler.bundle import PLANS
 from compiler.errors import IntegrityError
 
 SUFFIXES = (".engine", ".profile")
@@ -19,7 +19,7 @@ SUFFIXES = (".engine", ".profile")
 
 def file_name(target: str, graph: str = "") -> str:
     """`plans/sm89.onnxruntime.zip`, or `plans/sm89.encoder.onnxruntime.zip`, relative to the bundle."""
-    return f"{FOLDER}/{target}{f'.{graph}' if graph else ''}.onnxruntime.zip"
+    return f"{PLANS}/{target}{f'.{graph}' if graph else ''}.onnxruntime.zip"
 
 
 def pack(folder: Path) -> bytes:

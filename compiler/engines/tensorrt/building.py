@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from compiler.bundle import PLANS
 from compiler.engines import Report, onnxruntime_cpu, silent, tensorrt
 from compiler.engines.tensorrt import flavors, plans, settings, shapes, sources
 from compiler.engines.tensorrt.capabilities import check_flavor, check_formats, target_of
@@ -105,13 +106,13 @@ def _graphs(optimized: Optimized, folder: Path) -> Iterator[Graph]:
 
 def _source(folder: Path, model: str) -> Source:
     """What plans are built from: the model, or the one among the plans whose formats ONNX Runtime cannot read."""
-    narrow = folder / plans.FOLDER / model
+    narrow = folder / PLANS / model
     return sources.read(narrow if narrow.is_file() else folder / model)
 
 
 def _copy_narrow(folder: Path, out: Path) -> list[str]:
     """Copy the models that only plans can be built from; their names, relative to `out`."""
-    names = [path.relative_to(folder).as_posix() for path in sorted((folder / plans.FOLDER).glob("*.onnx*"))]
+    names = [path.relative_to(folder).as_posix() for path in sorted((folder / PLANS).glob("*.onnx*"))]
     for name in names:
         (out / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(folder / name, out / name)

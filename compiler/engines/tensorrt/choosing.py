@@ -41,7 +41,7 @@ def choose(options: EngineOptions, plans: Sequence[Plan]) -> Choice:
         return Choice(Serving(engine=fit.flavor.name, version=fit.flavor.version, reason=fit.reason), fit.plan)
     engine, where = _runtime()
     reason = f"{fit}; ONNX Runtime runs the model itself{where}"
-    return Choice(Serving(engine=engine.name, version=engine.version(), reason=reason), None)
+    return Choice(Serving(engine=engine.name, version=engine.version(), reason=reason, fallback=True), None)
 
 
 def open_chosen(model: Path, options: EngineOptions, plans: Sequence[Plan]) -> Session:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from compiler import driver
+from compiler.bundle import PLANS
 from compiler.engines.tensorrt import objects, plans
 from compiler.engines.tensorrt.api import TensorRT
 from compiler.engines.tensorrt.buffers import Cuda
@@ -39,7 +40,7 @@ def load(model: Path, plan: Plan, flavor: Flavor, cuda: Cuda) -> Loaded:
         EngineError: TensorRT refuses the plan, or the weights, or the plan is another than its record says.
     """
     content = plans.read_verified(plan, model.parent)
-    if (narrow := model.parent / plans.FOLDER / model.name).is_file():
+    if (narrow := model.parent / PLANS / model.name).is_file():
         model = narrow  # what the plan was built from, in formats that ONNX Runtime cannot read
     if plan.stripped:
         _check_model(model, plan)

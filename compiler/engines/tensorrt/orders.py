@@ -26,6 +26,7 @@ from compiler.errors import CompilerError, EngineError
 from compiler.records import Gpu, Placement, PlanOptions, Record, Tensor
 
 TAIL_LINES = 12
+LAUNCHER, WORKER = "compiler.engines.tensorrt.launch", "compiler.engines.tensorrt.worker"
 
 
 class Order(Record, frozen=True):
@@ -109,7 +110,7 @@ def carry_out(order: Order, folder: Path, report: Report) -> Done:
     """
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [sys.executable, "-P", str(Path(__file__).with_name("launch.py"))],
+            [sys.executable, "-P", str(Path(__file__).with_name(f"{LAUNCHER.rpartition('.')[2]}.py")), WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -14,12 +14,11 @@ from typing import Any
 
 import msgspec
 
+from compiler.bundle import PLANS
 from compiler.errors import EngineError, IntegrityError, StorageError
 from compiler.inventory import is_within
 from compiler.records import Plan
 from compiler.storage import advice, digest, told
-
-FOLDER = "plans"
 
 # What a plan begins with, where it was seen; it is not documented. At SIZE_AT lies the file's size, uint64.
 MAGIC: dict[str, bytes] = {"tensorrt-rtx": b"vtrt"}
@@ -29,7 +28,7 @@ SIZE_AT = slice(16, 24)
 
 def file_name(target: str, graph: str = "") -> str:
     """`plans/sm89.plan`, or `plans/sm89.encoder.plan`, relative to the bundle."""
-    return f"{FOLDER}/{target}{f'.{graph}' if graph else ''}.plan"
+    return f"{PLANS}/{target}{f'.{graph}' if graph else ''}.plan"
 
 
 def read_verified(plan: Plan, folder: Path) -> bytes:

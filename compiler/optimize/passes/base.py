@@ -10,8 +10,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_ir as ir
 
-from compiler.profile import Requires
-from compiler.records import Exported
+from compiler.records import Exported, Requires
 
 Feeds = dict[str, np.ndarray]
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from compiler.machine import saturates
 from compiler.optimize.passes.graph import initializer
 from compiler.optimize.quantize.products import Product
-from compiler.profile import Requires
+from compiler.records import Requires
 
 
 class Format(NamedTuple):

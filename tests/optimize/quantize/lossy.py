@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from compiler.optimize.passes import Context, Feeds, Pass
-from compiler.profile import Requires
+from compiler.records import Requires
 from tests.optimize.graphs import HERE, exported, outputs
 
 # The head's weight is the table that tokens are looked up in.

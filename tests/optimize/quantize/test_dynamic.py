@@ -5,7 +5,7 @@ import onnx_ir as ir
 import pytest
 
 from compiler.optimize.quantize.dynamic import QuantizeDynamic
-from compiler.profile import Requires
+from compiler.records import Requires
 from tests.optimize.graphs import ANY_X86, HERE, context, graph, operators, random
 from tests.optimize.quantize.lossy import error
 

@@ -9,7 +9,7 @@ from compiler.optimize.passes import Pass
 from compiler.optimize.passes.fuse_gelu import FuseGelu
 from compiler.optimize.quantize.dynamic import QuantizeDynamic
 from compiler.optimize.quantize.per_token import QuantizePerToken
-from compiler.profile import Requires
+from compiler.records import Requires
 from tests.optimize.graphs import ANY_X86, HERE, context, graph, operators, outputs, random
 from tests.optimize.quantize.lossy import error
 

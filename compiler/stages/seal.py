@@ -8,21 +8,19 @@ from pathlib import Path
 
 import msgspec
 
-from compiler import bundle, inventory, profile, records
-from compiler.cache import Entry
+from compiler import bundle, inventory, records
+from compiler.cache import Artifact
 from compiler.errors import BudgetError
-from compiler.profile import Budget
-from compiler.records import Built, Certificate, Checked, FileEntry, Manifest, Measured, Optimized
-from compiler.stages import Event, Progress
+from compiler.machine import detect
+from compiler.progress import Event, Progress
+from compiler.records import Budget, Built, Certificate, Checked, FileEntry, Manifest, Measured, Optimized
 from compiler.storage import staging
 
-REPORT = "report.html"
 
-
-def run_seal(
+def run(
     out: Path,
     *,
-    built_in: Entry[Built],
+    built: Artifact[Built],
     optimized: Optimized,
     checked: Checked,
     measured: Measured | None,
@@ -32,28 +30,26 @@ def run_seal(
     from compiler.report import certificate
 
     progress(Event("seal", str(out)))
-    built = built_in.record
     made = certificate(
         optimized=optimized,
-        built=built,
+        built=built.record,
         checked=checked,
         measured=measured,
         budget=_stated(budget),
-        machine=profile.detect(),
+        machine=detect(),
         created=_now(),
     )
-    _write(out, built_in.folder, bundle.read(built_in.folder).files, made, bundle.manifest_of(optimized, built))
+    manifest = bundle.manifest_of(optimized, built.record)
+    _write(out, built.folder, bundle.read(built.folder).files, made, manifest)
     return made
 
 
-def seal_anew(
-    folder: Path, manifest: Manifest, certificate: Certificate, checked: Checked, budget: Budget
-) -> Certificate:
+def again(folder: Path, manifest: Manifest, certificate: Certificate, checked: Checked, budget: Budget) -> Certificate:
     """Give a bundle a certificate of this machine and what answers on it, in place of the one it has.
 
     Speed that another machine measured is left out. The bundle's digest changes, and no other file.
     """
-    here = profile.detect()
+    here = detect()
     made = msgspec.structs.replace(
         certificate,
         verdict="pass" if checked.passed else "fail",
@@ -65,7 +61,7 @@ def seal_anew(
         machine=here,
         versions=certificate.versions | ({checked.serving.engine: checked.serving.version} if checked.serving else {}),
     )
-    files = {name: entry for name, entry in manifest.files.items() if name not in (bundle.CERTIFICATE, REPORT)}
+    files = {name: entry for name, entry in manifest.files.items() if name not in (bundle.CERTIFICATE, bundle.REPORT)}
     _write(folder, folder, files, made, manifest)
     return made
 
@@ -81,7 +77,7 @@ def _write(
         for name, entry in files.items():
             inventory.copy(source / name, folder / name, entry)
         records.save(certificate, folder / bundle.CERTIFICATE)
-        (folder / REPORT).write_text(html(single(certificate, out.name, out.name)), encoding="utf-8")
+        (folder / bundle.REPORT).write_text(html(single(certificate, out.name, out.name)), encoding="utf-8")
         bundle.seal(folder, manifest)
 
 

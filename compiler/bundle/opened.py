@@ -1,108 +1,21 @@
-"""The folder that a build leaves behind: `manifest.json` and every file that it vouches for."""
+"""A bundle as it is found: what it says of itself, and whether it is what was sealed."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import sys
-from contextlib import suppress
 from pathlib import Path
 
-import msgspec
-
 from compiler import inventory, records
+from compiler.bundle.parts import CERTIFICATE, DIGEST, MANIFEST, UNLISTED
 from compiler.errors import CompilerError, IntegrityError, UsageError
 from compiler.folders import not_a_bundle
 from compiler.reading import read_bytes
-from compiler.records import SCHEMA_VERSION, Built, Certificate, Manifest, Optimized
-from compiler.storage import recover, require_writable
+from compiler.records import SCHEMA_VERSION, Certificate, Manifest, graph_files
+from compiler.storage import recover
 
-MANIFEST = "manifest.json"
-DIGEST = "manifest.sha256"
-CERTIFICATE = "certificate.json"
-UNLISTED = frozenset({MANIFEST, DIGEST})  # what no manifest can list
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-def manifest_of(optimized: Optimized, built: Built) -> Manifest:
-    """The manifest of an engine, before its files are counted."""
-    exported = optimized.exported
-    adapted = tuple(tensor for tensor in optimized.inputs if tensor.name.startswith("adapter."))
-    return Manifest(
-        source=exported.source,
-        task=exported.task,
-        kind=exported.kind,
-        architecture=exported.architecture,
-        model_type=exported.model_type,
-        profile=optimized.profile,
-        precision=optimized.precision,
-        engine=built.engine,
-        engine_version=built.engine_version,
-        model=built.model,
-        options=built.options,
-        inputs=tuple(tensor for tensor in optimized.inputs if tensor not in adapted),
-        adapter_inputs=adapted,
-        outputs=optimized.outputs,
-        context_length=min(exported.context_length, (optimized.cache and optimized.cache.capacity) or sys.maxsize),
-        vocabulary=exported.vocabulary,
-        parameters=exported.parameters,
-        versions=exported.versions,
-        files={},
-        cache=optimized.cache,
-        pooling=exported.pooling,
-        activation=exported.activation,
-        encoder=optimized.encoder,
-        token_rows=exported.token_rows,
-        adapters=exported.adapters,
-        plans=built.plans,
-    )
-
-
-def seal(folder: Path, manifest: Manifest) -> Manifest:
-    """Record size and SHA-256 of every file under `folder` in `manifest.files`; write manifest.json and its digest.
-
-    Raises:
-        IntegrityError: the folder holds a link or a special file, or lacks a file that the manifest names.
-    """
-    sealed = msgspec.structs.replace(manifest, files=inventory.take(folder, leave_out=UNLISTED))
-    _refuse_hostile(folder, sealed)
-    write_manifest(folder, sealed)
-    return sealed
-
-
-def require_place(out: Path) -> None:
-    """Refuse a folder for a bundle that holds anything which no build wrote: replacing it would lose that.
-
-    A damaged bundle may be replaced. `storage.staging` asks again for `DIGEST` when it replaces the folder.
-
-    Raises:
-        UsageError: names what is in the way.
-        StorageError: nothing can be written there.
-    """
-    recover(out)
-    strange = ""
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        strange = "a file or a link"
-    elif (out / DIGEST).is_file():
-        with suppress(IntegrityError):
-            strange = ", ".join(sorted({*inventory.names(out, leave_out=UNLISTED)} - {*read(out).files})[:3])
-    elif out.is_dir() and any(out.iterdir()):
-        strange = "a folder that no build wrote"
-    if strange:
-        raise UsageError(
-            f"{out} is in the way",
-            found=strange,
-            expected="nothing, an empty folder, or a bundle and nothing else",
-            action="choose another place with --out, or remove it yourself",
-        )
-    require_writable(out)
-
-
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write manifest.json, and manifest.sha256 beside it in the form that `sha256sum --check` reads."""
-    content = records.encode(manifest)
-    (folder / MANIFEST).write_bytes(content)
-    (folder / DIGEST).write_text(f"{hashlib.sha256(content).hexdigest()}  {MANIFEST}\n", encoding="ascii")
 
 
 def digest_of(folder: Path) -> str:
@@ -136,7 +49,7 @@ def read(folder: Path, digest: str | None = None) -> Manifest:
             expected=str(SCHEMA_VERSION),
             action="rebuild the bundle, or use the release that built it",
         )
-    _refuse_hostile(folder, manifest)
+    refuse_hostile(folder, manifest)
     return manifest
 
 
@@ -260,11 +173,10 @@ def _require_digest(folder: Path, content: bytes, digest: str | None) -> None:
         )
 
 
-def _refuse_hostile(folder: Path, manifest: Manifest) -> None:
+def refuse_hostile(folder: Path, manifest: Manifest) -> None:
     """Every path in a manifest is one within the bundle, and one that has a digest."""
     named = [
-        manifest.model,
-        *([manifest.encoder.model] if manifest.encoder else ()),
+        *graph_files(manifest),
         *(adapter.file for adapter in manifest.adapters),
         *(plan.file for plan in manifest.plans),
     ]

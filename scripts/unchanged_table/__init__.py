@@ -1,0 +1,1 @@
+"""What a release does, compared between two commits; see scripts/unchanged."""
