@@ -81,7 +81,8 @@ def build(
     portable = portable._replace(record=promised)
     width = promised.outputs[0].shape[-1]
     budget = asked.limits(target, promised.task, checkpoint.config, wanted.precision, wanted.budget, width=width)
-    lowered = optimize_stage.run(portable, target, wanted.precision, strict=wanted.strict, progress=progress)
+    lowering = target.lowering(promised.kind, wanted.precision)
+    lowered = optimize_stage.run(portable, lowering, strict=wanted.strict, progress=progress)
     options = _engine_options(target, lowered.record, wanted.targets, requests, progress)
     built = engine_stage.run(portable, lowered, target.engine, options, progress)
     checked = check_stage.run(built, lowered.record.passes, checkpoint, budget, progress)
@@ -132,11 +133,11 @@ def optimize(
 ) -> Path:
     """The second stage alone: lower the portable model in the folder `exported`. Arguments as in `build`."""
     target, portable = profiles.load(profile), export_stage.opened(exported)
-    chosen = target.chosen([portable.record.kind], precision)
+    lowering = target.lowering(portable.record.kind, precision)
     name = exported.name.removesuffix("-exported")
-    folder = out or exported.parent / f"{name}-{target.name}-{chosen}"
+    folder = out or exported.parent / f"{name}-{lowering.profile}-{lowering.precision}"
     require_place(folder, optimize_stage.RECORD)
-    lowered = optimize_stage.run(portable, target, chosen, strict=strict, progress=progress)
+    lowered = optimize_stage.run(portable, lowering, strict=strict, progress=progress)
     return _copy(lowered, folder, optimize_stage.RECORD)
 
 

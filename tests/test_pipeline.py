@@ -80,7 +80,7 @@ def test_a_key_tells_of_a_result_without_making_it(tiny_encoder: Path, tmp_path:
     assert (cache / "export" / export_stage.key(checkpoint)).is_dir()
     portable = export_stage.run(checkpoint, silent)
     keys = [
-        optimize_stage.key(portable, profile.load(PROFILE), precision, strict=False)
+        optimize_stage.key(portable, profile.load(PROFILE).lowering("encoder", precision), strict=False)
         for precision in ("float32", "int8-weights")
     ]
     assert [(cache / "optimize" / key).is_dir() for key in keys] == [True, False]
@@ -96,7 +96,7 @@ def test_another_precision_keeps_the_trace(tiny_decoder: Path, tmp_path: Path) -
 def test_the_machines_that_a_profile_is_for_decide_the_bits_of_weights(tiny_encoder: Path, tmp_path: Path) -> None:
     """Two profiles of one name: what is in the cache for the one is not taken for the other."""
     exported = pipeline.export(str(tiny_encoder), out=tmp_path / "exported")
-    text = find(PROFILE).read_text()
+    text = profile.text(find(PROFILE))
     largest = []
     for features in ('"avx2", "fma"', '"avx2", "fma", "avx_vnni"'):
         path = tmp_path / "mine.toml"
@@ -182,7 +182,7 @@ def test_places_where_nothing_can_be_written_are_refused_before_any_work(tiny_en
 def test_a_profile_without_a_limit_for_the_model_is_refused(tiny_encoder: Path, tmp_path: Path) -> None:
     """The encoder's budget is about labels alone: in int8 nothing would be compared with PyTorch."""
     path = tmp_path / "mine.toml"
-    path.write_text(find(PROFILE).read_text().replace("min_cosine = 0.97\n", ""))
+    path.write_text(profile.text(find(PROFILE)).replace("min_cosine = 0.97\n", ""))
     seen = Seen()
     with pytest.raises(ProfileError, match="does not limit how far answers in int8-dynamic") as caught:
         pipeline.build(str(tiny_encoder), profile=str(path), out=tmp_path / "out", progress=seen)

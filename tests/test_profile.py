@@ -89,8 +89,9 @@ def test_a_limit_that_a_precision_is_not_held_against_is_a_mistake(
     assert why in problem.suggestion
 
 
-def test_the_order_of_preference_names_every_shipped_profile() -> None:
-    assert sorted(profile.PREFERENCE) == list(SHIPPED)
+def test_every_shipped_profile_has_a_rank_of_its_own() -> None:
+    ranks = [each.rank for each in profile.ranked()]
+    assert ranks == list(range(1, len(SHIPPED) + 1))
 
 
 def test_a_file_loads_by_path_with_names_and_tables_of_passes(tmp_path: Path) -> None:

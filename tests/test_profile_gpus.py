@@ -84,7 +84,7 @@ def mistakes(folder: Path, old: str, new: str) -> dict[str, str]:
     return {problem.path: f"{problem.message}; {problem.suggestion}" for problem in found}
 
 
-@pytest.mark.parametrize("name", [name for name in profile.GPUS if profile.load(name).device])
+@pytest.mark.parametrize("name", [each.name for each in profile.ranked() if each.device])
 def test_a_shipped_profile_states_facts_and_keeps_to_them(name: str) -> None:
     loaded = profile.load(name)
     device = loaded.device

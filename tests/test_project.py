@@ -42,7 +42,6 @@ def commands(document: str) -> list[list[str]]:
 
 
 def test_every_shipped_profile_loads() -> None:
-    assert set(profile.PREFERENCE) <= set(profile.names())
     for name in profile.names():
         loaded = profile.load(name)
         assert loaded.name == name
@@ -130,6 +129,7 @@ def test_the_wheel_ships_the_profiles_and_no_tests(tmp_path: Path) -> None:
     subprocess.run([*build, "--wheel-dir", str(tmp_path), str(ROOT)], check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     contents = set(zipfile.ZipFile(wheel).namelist())
-    assert {f"compiler/profiles/{name}.toml" for name in profile.names()} <= contents
+    assert {f"compiler/profiles/targets/{name}.toml" for name in profile.names()} <= contents
+    assert "compiler/profiles/recipes/tensorrt.toml" in contents
     assert "compiler/py.typed" in contents
     assert {name.split("/")[0].split("-")[0] for name in contents} == {"compiler", "transformer_compiler"}

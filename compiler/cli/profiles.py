@@ -60,7 +60,7 @@ def list_(as_json: bool, verbose: bool) -> None:
 @click.argument("name", shell_complete=options.complete_profile)
 @options.output
 def show(name: str, as_json: bool, verbose: bool) -> None:
-    """Print a profile as TOML, a start for one of your own.
+    """Print a profile with its recipe as TOML, a start for one of your own.
 
     \b
     Example:
@@ -74,7 +74,7 @@ def show(name: str, as_json: bool, verbose: bool) -> None:
         emit({"profile": loaded})
     else:
         path = profile.find(loaded.name if name == "auto" else name)
-        click.echo(path.read_text(encoding="utf-8"), nl=False)
+        click.echo(profile.text(path), nl=False)
 
 
 @profiles.command()

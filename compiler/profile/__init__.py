@@ -6,15 +6,12 @@ profile for one GPU also states that GPU's facts, and the shapes that plans are 
 """
 
 from compiler.machine import detect
-from compiler.profile.choosing import CPUS, GPUS, PREFERENCE, auto, engine_options, load, missing, target_of, usable
+from compiler.profile.choosing import auto, engine_options, load, missing, ranked, target_of, usable
 from compiler.profile.content import KINDS, Device, Profile, Recipe
-from compiler.profile.files import Problem, find, names, normalized, read, schema, validate
+from compiler.profile.files import Problem, find, names, normalized, read, recipes, schema, text, validate, whole
 
 __all__ = [
-    "CPUS",
-    "GPUS",
     "KINDS",
-    "PREFERENCE",
     "Device",
     "Problem",
     "Profile",
@@ -27,9 +24,13 @@ __all__ = [
     "missing",
     "names",
     "normalized",
+    "ranked",
     "read",
+    "recipes",
     "schema",
     "target_of",
+    "text",
     "usable",
     "validate",
+    "whole",
 ]

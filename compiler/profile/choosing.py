@@ -11,30 +11,8 @@ import msgspec
 from compiler.errors import EngineUnavailableError, ProfileError, UsageError
 from compiler.machine import detect
 from compiler.profile.content import Profile
-from compiler.profile.files import find, normalized, read, validate
+from compiler.profile.files import find, names, normalized, read, validate, whole
 from compiler.records import EngineOptions, Kind, Machine, PlanOptions, Requires, Shapes
-
-# The fastest first: `auto` takes the first that the machine satisfies.
-GPUS: tuple[str, ...] = (
-    "nvidia-b200",
-    "nvidia-h200",
-    "nvidia-h100",
-    "nvidia-a100",
-    "nvidia-rtx-5090",
-    "nvidia-rtx-4090",
-    "nvidia-l4",
-    "nvidia-a10",
-    "nvidia-t4",
-    "jetson-orin",
-    "nvidia-onnxruntime",
-)
-CPUS: tuple[str, ...] = (
-    "cpu-x86-amx",
-    "cpu-x86-avx512-vnni",
-    "cpu-x86-avx2",
-    "cpu-arm64-dotprod",
-)
-PREFERENCE = (*GPUS, *CPUS)
 
 PLANNED = ("tensorrt", "onnxruntime-tensorrt")  # engines that build plans, for named shapes
 AHEAD = "tensorrt"  # of these, the one that builds for GPUs which need not be here
@@ -57,7 +35,12 @@ def load(name_or_path: str | Path) -> Profile:
             found=f"\n{' ' * 12}".join(problem.text for problem in problems),
             action="correct them; `compile profiles schema` prints what a profile may hold",
         )
-    return msgspec.convert(normalized(read(path)), Profile)
+    return msgspec.convert(normalized(whole(read(path))), Profile)
+
+
+def ranked() -> list[Profile]:
+    """The shipped profiles that `auto` may take, the fastest machine's first."""
+    return sorted((profile for name in names() if (profile := load(name)).rank), key=lambda profile: profile.rank)
 
 
 def missing(profile: Profile, machine: Machine) -> tuple[str, ...]:
@@ -76,10 +59,10 @@ def auto(machine: Machine | None = None) -> Profile:
         EngineUnavailableError: it satisfies none.
     """
     here = machine or detect()
-    profiles = [load(name) for name in (PREFERENCE if here.gpus else CPUS)]
+    profiles = [profile for profile in ranked() if here.gpus or not profile.requires.gpu]
     fitting = [profile for profile in profiles if not missing(profile, here)]
     for profile in sorted(fitting, key=lambda profile: not _names_gpu(profile, here)):
-        if profile.name in CPUS or usable(profile):
+        if not profile.requires.gpu or usable(profile):
             return profile
     nearest = min(profiles, key=lambda profile: len(missing(profile, here)))
     raise EngineUnavailableError(
@@ -123,7 +106,7 @@ def engine_options(
         raise UsageError(
             f'profile {profile.name} takes no {"targets" if targets else "traffic"}: its engine is "{profile.engine}"',
             expected=f'a profile with the engine "{AHEAD}", which builds plans',
-            action=f"choose one with --profile, such as {GPUS[0]}; `compile profiles list` shows all",
+            action=f"choose one with --profile, such as {_example()}; `compile profiles list` shows all",
         )
     options = EngineOptions(threads=profile.threads, cuda_graph=profile.cuda_graph)
     if profile.engine not in PLANNED:
@@ -134,6 +117,11 @@ def engine_options(
         wanted = (target_of(profile.requires.compute_capability),)
     plans = msgspec.structs.replace(base, targets=tuple(dict.fromkeys(wanted)), shapes=tuple(shapes) or recipe.shapes)
     return msgspec.structs.replace(options, plans=plans)
+
+
+def _example() -> str:
+    """A shipped profile whose plans are built ahead."""
+    return next(profile.name for profile in ranked() if profile.engine == AHEAD)
 
 
 def target_of(compute_capability: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from compiler.errors import ProfileError, UsageError, did_you_mean
-from compiler.records import Budget, Kind, PassChoice, PlanOptions, Record, Requires, Shapes
+from compiler.records import Budget, Kind, Lowering, PassChoice, PlanOptions, Record, Requires, Shapes
 from compiler.records.lowering import Capability
 
 KINDS: tuple[Kind, ...] = ("encoder", "decoder", "encoder-decoder")
@@ -65,6 +65,7 @@ class Profile(Record, frozen=True):
     """One hardware target.
 
     `threads` 0 means every physical core. `cuda_graph` records calls of equal shapes on a GPU once and replays them.
+    `rank` is its place among the shipped ones: `auto` takes the first that fits; 0 is never taken by itself.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Profile(Record, frozen=True):
     requires: Requires
     encoder: Recipe
     decoder: Recipe
+    rank: Count = 0
     threads: Count = 0
     cuda_graph: bool = False
     encoder_decoder: Recipe | None = msgspec.field(default=None, name="encoder-decoder")
@@ -109,3 +111,9 @@ class Profile(Record, frozen=True):
                 action=did_you_mean(found, offered) or "choose one of these, or add it to a profile of your own",
             )
         return found
+
+    def lowering(self, kind: Kind, precision: str | None) -> Lowering:
+        """What is done to a model of this kind; None is the recipe's own precision. Raises as `chosen`."""
+        chosen, recipe = self.chosen([kind], precision), self.recipe(kind)
+        passes = (*recipe.passes, *recipe.precisions[chosen])
+        return Lowering(profile=self.name, kind=kind, precision=chosen, passes=passes, requires=self.requires)

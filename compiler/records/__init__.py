@@ -25,7 +25,7 @@ from compiler.records.engine import (
     Shapes,
 )
 from compiler.records.evaluation import Evaluated, Metric, System
-from compiler.records.lowering import Budget, PassChoice, Requires
+from compiler.records.lowering import Budget, Lowering, PassChoice, Requires
 from compiler.records.model import (
     Adapter,
     CacheShape,
@@ -85,6 +85,7 @@ __all__ = [
     "Graph",
     "Kind",
     "LayerNorm",
+    "Lowering",
     "Machine",
     "Manifest",
     "Measured",

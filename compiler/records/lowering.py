@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import msgspec
 
 from compiler.records.base import Record
+from compiler.records.model import Kind
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Capability = Annotated[str, msgspec.Meta(pattern=r"^(\d+\.\d)?$")]
@@ -68,3 +69,21 @@ class Requires(Record, frozen=True):
     features: tuple[str, ...] = ()
     compute_capability: Capability = ""
     min_compute_capability: Capability = ""
+
+    @property
+    def gpu(self) -> bool:
+        """Whether an NVIDIA GPU is among it."""
+        return bool(self.compute_capability or self.min_compute_capability)
+
+
+class Lowering(Record, frozen=True):
+    """What makes a lowered model of a portable one of this `kind`: passes in order, for machines that have `requires`.
+
+    `profile` and `precision` are what it is called.
+    """
+
+    profile: str
+    kind: Kind
+    precision: str
+    passes: tuple[PassChoice, ...]
+    requires: Requires

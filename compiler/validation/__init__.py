@@ -13,9 +13,9 @@ import msgspec
 
 from compiler.errors import ProfileError
 from compiler.machine import ARCHITECTURES, FEATURES
-from compiler.profile import KINDS, Problem, Profile, read
+from compiler.profile import KINDS, Problem, Profile, read, recipes, whole
 from compiler.validation.budgets import budget_mistakes
-from compiler.validation.passes import known_passes, option_schemas
+from compiler.validation.passes import follows, known_passes, name_of, option_schemas
 from compiler.validation.plans import plan_mistakes, plan_schema
 from compiler.validation.walk import Mistake, known, walk
 
@@ -23,10 +23,14 @@ from compiler.validation.walk import Mistake, known, walk
 def problems(path: Path) -> list[Problem]:
     """See `compiler.profile.validate`."""
     try:
-        data = read(path)
+        raw = read(path)
     except ProfileError as error:
         return [Problem(file=str(path), path="", message=f"not a readable TOML file: {error.found or error.subject}")]
-    found = [*walk(Profile, data, ""), *_names(data), *plan_mistakes(data), *budget_mistakes(data)]
+    try:
+        data = whole(raw)
+    except ProfileError as error:
+        return [Problem(file=str(path), path="", message=error.subject, suggestion=error.action)]
+    found = [*walk(Profile, data, ""), *_names(data), *_order(data), *plan_mistakes(data), *budget_mistakes(data)]
     return [Problem(file=str(path), **mistake._asdict()) for mistake in found]
 
 
@@ -35,6 +39,7 @@ def profile_schema() -> dict[str, Any]:
     result = msgspec.json.schema(Profile)
     result["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     plan_schema(result["$defs"])
+    _recipe_schema(result["$defs"])
     table = {"type": "object", "required": ["name"]}
     if (passes := known_passes()) is None:
         result["$defs"]["PassChoice"] = {"anyOf": [{"type": "string"}, {**table, "properties": {"name": {}}}]}
@@ -45,6 +50,18 @@ def profile_schema() -> dict[str, Any]:
     ]
     result["$defs"]["PassChoice"] = {"anyOf": [{"enum": list(passes)}, *tables]}
     return result
+
+
+def _recipe_schema(definitions: dict[str, Any]) -> None:
+    """Allow what a recipe adds: its own keys, and the absence of what it holds."""
+    profile = definitions[Profile.__name__]
+    alone = [name for name in profile["required"] if name not in ("name", "description", "requires")]
+    profile["required"] = ["name", "description", "requires"]
+    profile["anyOf"] = [{"required": ["recipe"]}, {"required": alone}]
+    profile["properties"]["recipe"] = {"enum": list(recipes())}
+    profile["properties"]["sizes"] = {"type": "object", "additionalProperties": {"type": "integer"}}
+    profile["properties"]["precisions"] = definitions["Recipe"]["properties"]["precisions"]
+    del definitions["Recipe"]["required"]
 
 
 def _names(data: dict[str, Any]) -> Iterator[Mistake]:
@@ -65,3 +82,21 @@ def _names(data: dict[str, Any]) -> Iterator[Mistake]:
             budgets = recipe.get("budgets")
             for name in budgets if isinstance(budgets, dict) else ():
                 yield from known(f"{kind}.budgets.{name}", name, precisions, "precision")
+
+
+def _order(data: dict[str, Any]) -> Iterator[Mistake]:
+    """Passes that stand before one which they must follow."""
+    for kind in KINDS:
+        recipe = data.get(kind)
+        if not isinstance(recipe, dict) or not isinstance(precisions := recipe.get("precisions"), dict):
+            continue
+        for precision, passes in precisions.items():
+            places = [
+                (name, f"{kind}.{where}[{index}]")
+                for where, entries in (("passes", recipe.get("passes")), (f"precisions.{precision}", passes))
+                for index, entry in enumerate(entries if isinstance(entries, list) else ())
+                if (name := name_of(entry))
+            ]
+            for index, (name, path) in enumerate(places):
+                if late := [other for other, _ in places[index + 1 :] if other in follows(name)]:
+                    yield Mistake(path, f'"{name}" stands before "{late[0]}"', "it must follow it")

@@ -39,6 +39,18 @@ def option_schemas(kind: type[Any]) -> dict[str, Any]:
     return schema
 
 
+def name_of(entry: Any) -> str:
+    """The name of a pass in a profile, or "" where it is none."""
+    name = entry.get("name") if isinstance(entry, dict) else entry
+    return name if isinstance(name, str) else ""
+
+
+def follows(name: str) -> tuple[str, ...]:
+    """The passes that one of this name must follow; none for one that is not known here."""
+    passes = known_passes() or {}
+    return cast("tuple[str, ...]", passes[name].follows) if name in passes else ()
+
+
 def formats_of(entry: Any) -> tuple[str, ...]:
     """Number formats beyond float32 that a pass of a profile writes; none for one with mistakes, or not known here."""
     name = entry.get("name") if isinstance(entry, dict) else entry

@@ -20,11 +20,14 @@ def test_list_shows_every_profile(invoke) -> None:
     assert "8.9, 24 GB at 300 GB/s, float32 float16" in answer.stdout
 
 
-def test_show_prints_toml_that_loads(invoke, tmp_path: Path) -> None:
-    answer = invoke("profiles", "show", "cpu-x86-avx2")
+@pytest.mark.parametrize("name", ["cpu-x86-avx2", "nvidia-b200", "nvidia-onnxruntime"])
+def test_show_prints_the_whole_profile_as_toml_that_loads(invoke, tmp_path: Path, name: str) -> None:
+    answer = invoke("profiles", "show", name)
     path = tmp_path / "copy.toml"
     path.write_text(answer.stdout)
-    assert profile.load(path) == profile.load("cpu-x86-avx2")
+    assert "recipe" not in answer.stdout
+    assert "[encoder.budget]\n" in answer.stdout
+    assert profile.load(path) == profile.load(name)
     assert invoke("profiles", "show", "auto", "--json").json["profile"]["name"] == profile.auto().name
 
 
@@ -43,7 +46,7 @@ def test_detect(invoke) -> None:
 
 def test_validate_reports_all_and_exits_3(invoke, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    shipped = profile.find("cpu-x86-avx2").read_text()
+    shipped = invoke("profiles", "show", "cpu-x86-avx2").stdout
     path.write_text(shipped)
     assert invoke("profiles", "validate", path).code == 0
     path.write_text(shipped.replace('engine = "', 'engin = "').replace("min_cosine", "min_cosin"))

@@ -12,7 +12,6 @@ from compiler.validation import problems
 from tests.fuzz.mutate import line_files, toml_files
 from tests.fuzz.reader import Reader, at
 
-PROFILES = Path(__file__).parents[2] / "profiles"
 GATES = b"""
 [latency]
 max_increase = 0.05
@@ -43,7 +42,7 @@ READERS = (
     Reader(
         "profile",
         frozenset({3}),
-        toml_files(*((PROFILES / f"{name}.toml").read_bytes() for name in ("cpu-x86-avx2", "nvidia-l4"))),
+        toml_files(profile.find("nvidia-l4").read_bytes(), profile.text(profile.find("cpu-x86-avx2")).encode()),
         at("profile.toml", _profile),
         cost=10,
     ),

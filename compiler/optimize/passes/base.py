@@ -14,6 +14,7 @@ from compiler.records import Exported, Requires
 
 Feeds = dict[str, np.ndarray]
 
+QUANTIZERS = ("quantize-dynamic", "quantize-per-token", "quantize-static", "quantize-weights")
 ANY_X86 = Requires(architecture="x86_64")
 
 
@@ -37,11 +38,13 @@ class Pass(ABC):
     """A rewrite of the graph. Subclasses are frozen dataclasses; their fields are the options a profile may set.
 
     `lossy` passes change numbers by design (quantization): the guard only checks that their outputs stay finite and
-    keep their shapes; the accuracy budget judges the rest.
+    keep their shapes; the accuracy budget judges the rest. `follows` names passes that come before it, where a profile
+    has both.
     """
 
     name: ClassVar[str]
     lossy: ClassVar[bool] = False
+    follows: ClassVar[tuple[str, ...]] = ()
 
     @property
     def formats(self) -> tuple[str, ...]:

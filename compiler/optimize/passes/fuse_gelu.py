@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import onnx_ir as ir
 from onnxscript.rewriter import pattern
 
-from compiler.optimize.passes.base import Context, Pass
+from compiler.optimize.passes.base import QUANTIZERS, Context, Pass
 from compiler.optimize.passes.graph import MICROSOFT, attribute, metadata, nodes, replace, split_bias, used_once
 
 KERNELS = {"none": "BiasGelu", "tanh": "FastGelu"}
@@ -19,10 +19,11 @@ KERNELS = {"none": "BiasGelu", "tanh": "FastGelu"}
 class FuseGelu(Pass):
     """Gelu(x + bias) -> com.microsoft.BiasGelu(x, bias), and FastGelu for the tanh form, which may be written out.
 
-    Comes after quantization: an int8 product adds the bias itself, at no cost.
+    Follows quantization: an int8 product adds the bias itself, at no cost.
     """
 
     name: ClassVar[str] = "fuse-gelu"
+    follows: ClassVar[tuple[str, ...]] = QUANTIZERS
 
     def apply(self, model: ir.Model, context: Context) -> bool:
         modified: bool = _written_out().apply_to_model(model) > 0

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from compiler.optimize.passes.base import Context, Pass
+from compiler.optimize.passes.base import QUANTIZERS, Context, Pass
 from compiler.optimize.passes.graph import MICROSOFT, constant, metadata, nodes, producer, replace
 
 
@@ -20,6 +20,7 @@ class FuseTranspose(Pass):
     """
 
     name: ClassVar[str] = "fuse-transpose"
+    follows: ClassVar[tuple[str, ...]] = QUANTIZERS
 
     def apply(self, model: ir.Model, context: Context) -> bool:
         modified = False
