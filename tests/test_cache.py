@@ -91,7 +91,7 @@ def test_a_damaged_entry_is_made_again_and_said(tmp_path: Path, name: str, damag
     calls: list[Path] = []
     said: list[str] = []
 
-    def run() -> cache.Entry[FileEntry]:
+    def run() -> cache.Artifact[FileEntry]:
         with cache.telling(said.append):
             return cache.artifact(tmp_path / "k", "r.json", FileEntry, lambda out: make(out, calls), lambda _: None)
 

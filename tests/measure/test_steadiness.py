@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from compiler import profile, stages
+from compiler import bundle, profile
+from compiler.cache import Artifact
 from compiler.measure.steadiness import unsteady
-from compiler.records import Measured, Runner, Series
-from compiler.stages import Event
+from compiler.progress import Event
+from compiler.records import Built, Measured, Runner, Series
+from compiler.stages import measure as measure_stage
 from tests.models import encoder_bundle
 
 CALM = tuple(np.random.default_rng(0).normal(10.0, 0.5, 60).tolist())
@@ -57,7 +59,18 @@ def test_a_measurement_that_was_not_steady_is_made_again(tmp_path: Path, monkeyp
 
     monkeypatch.setattr("compiler.measure.measure", measure)
     events: list[Event] = []
-    found = [stages.run_measure(folder, "identity", tmp_path, events.append) for _ in range(3)]
+    manifest = bundle.read(folder)
+    built = Built(
+        engine=manifest.engine,
+        engine_version=manifest.engine_version,
+        model=manifest.model,
+        files=(),
+        options=manifest.options,
+        placement=(),
+        seconds=0.0,
+    )
+    artifact = Artifact(folder, built, "key", "content")
+    found = [measure_stage.run(artifact, tmp_path, events.append) for _ in range(3)]
     assert found == [made[0], made[1], made[1]]
     assert len(made) == 2
     assert [event.cached for event in events] == [False, False, True]
