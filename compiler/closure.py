@@ -39,7 +39,7 @@ def closure(*modules: str) -> Closure:
     libraries: set[str] = set()
     waiting = list(modules)
     while waiting:
-        for path, whole in _files(waiting.pop()):
+        for path, whole in files(waiting.pop()):
             if (path, whole) not in seen:
                 seen.add((path, whole))
                 ours, others = _imports(path, whole)
@@ -61,14 +61,15 @@ def fingerprint(*modules: str) -> str:
     return total.hexdigest()
 
 
-def imported(path: Path, *, whole: bool = True) -> Iterator[str]:
+def imported(path: Path, *, whole: bool = True, programs: bool = False) -> Iterator[str]:
     """Every dotted name that a file of this package imports, relative imports resolved.
 
-    `from a import b` gives "a.b", which may be a module or a name in one. `whole=False` leaves functions out.
+    `from a import b` gives "a.b", which may be a module or a name in one. `whole=False` leaves functions out;
+    `programs` adds the modules that are named in strings.
     """
     package = [PACKAGE, *path.relative_to(ROOT).parts[:-1]]
     for node in _executed(ast.parse(path.read_bytes()), whole):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and MODULE.fullmatch(node.value):
+        if programs and isinstance(node, ast.Constant) and isinstance(node.value, str) and MODULE.fullmatch(node.value):
             yield node.value
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -91,13 +92,13 @@ def _executed(node: ast.AST, whole: bool) -> Iterator[ast.AST]:
 
 @functools.cache
 def _imports(path: Path, whole: bool) -> tuple[tuple[str, ...], frozenset[str]]:
-    names = set(imported(path, whole=whole))
+    names = set(imported(path, whole=whole, programs=True))
     ours = tuple(sorted(name for name in names if name.startswith(f"{PACKAGE}.")))
     return ours, frozenset({name.partition(".")[0] for name in names} - {PACKAGE} - sys.stdlib_module_names)
 
 
-def _files(name: str) -> Iterator[tuple[Path, bool]]:
-    """The files that Python executes to give this name, and whether the name is of the file itself or in it."""
+def files(name: str) -> Iterator[tuple[Path, bool]]:
+    """The files of this package that Python executes to give a dotted name, and whether it is of the file or in it."""
     packages: list[Path] = []
     place = ROOT
     for part in name.split(".")[1:]:

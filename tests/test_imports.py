@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from compiler import closure
 from compiler.closure import imported
 
 ROOT = Path(__file__).parents[1] / "compiler"
@@ -104,3 +105,22 @@ def test_import_compiler_loads_nothing_heavy() -> None:
     code = f"import sys, compiler\nprint(*sorted(set({heavy!r}) & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT.parent, capture_output=True, text=True)
     assert result.stdout.split() == []
+
+
+def test_no_files_import_each_other() -> None:
+    """Not even through others, or inside functions: each can be read, and tried, after those that it imports."""
+    graph = {module: files_of(module) for module in MODULES}
+    while leaves := [module for module, needs in graph.items() if not needs & graph.keys()]:
+        for module in leaves:
+            del graph[module]
+    within = {module: needs & graph.keys() for module, needs in graph.items()}
+    assert not within, "\n".join(
+        f"{module.relative_to(ROOT)}: {', '.join(str(each.relative_to(ROOT)) for each in needs)}"
+        for module, needs in within.items()
+    )
+
+
+def files_of(module: Path) -> set[Path]:
+    """The files of this package that a file imports by name."""
+    names = [name for name in imported(module) if name.startswith("compiler.")]
+    return {path for name in names for path, named in closure.files(name) if named} - {module}

@@ -22,6 +22,7 @@ from compiler.records import Source
 from compiler.storage import digest
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+FOLDER = "adapter"  # within a joined checkpoint
 ORIGIN = "origin.txt"  # beside them in a joined checkpoint: where the user had them
 LONGEST_CONFIG = 1 << 20  # bytes
 

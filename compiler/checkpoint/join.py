@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from compiler.cache import INDEX, intact, seal
-from compiler.checkpoint.adapter import CONFIG, ORIGIN, TOKENIZER, WEIGHTS, Adapter, last_part
+from compiler.checkpoint.adapter import CONFIG, FOLDER, ORIGIN, TOKENIZER, WEIGHTS, Adapter, last_part
 from compiler.checkpoint.apart import require_same_texts
 from compiler.checkpoint.resolve import Checkpoint
 from compiler.checkpoint.weights import shapes
@@ -23,7 +23,6 @@ from compiler.errors import CheckpointError
 from compiler.reading import read_json
 from compiler.storage import staging
 
-FOLDER = "adapter"  # within a joined checkpoint
 HEADS = re.compile(r"(?:^|\.)(?:classifier|score)(?:\.out_proj)?\.weight$")
 
 

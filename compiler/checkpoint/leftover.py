@@ -15,11 +15,11 @@ from compiler.cache import INDEX
 from compiler.checkpoint import sentence
 from compiler.checkpoint.accounted import mentioned, unread
 from compiler.checkpoint.adapter import CONFIG as ADAPTER_CONFIG
+from compiler.checkpoint.adapter import FOLDER as ADAPTER
 from compiler.checkpoint.adapter import ORIGIN
 from compiler.checkpoint.adapter import TOKENIZER as ADAPTER_TOKENIZER
 from compiler.checkpoint.adapter import WEIGHTS as ADAPTER_WEIGHTS
 from compiler.checkpoint.gguf_keys import NOTES
-from compiler.checkpoint.join import FOLDER as ADAPTER
 from compiler.checkpoint.resolve import Checkpoint
 from compiler.checkpoint.sentence.listing import LIST, modules
 from compiler.checkpoint.sentence.settings import ABOUT, TRANSFORMER

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compiler.checkpoint.adapter import FOLDER as ADAPTER
 from compiler.checkpoint.adapter import ORIGIN, WEIGHTS
 from compiler.checkpoint.fit import require_fit
 from compiler.checkpoint.heads import tasks_of
-from compiler.checkpoint.join import FOLDER as ADAPTER
 from compiler.checkpoint.quiet import quiet
 from compiler.checkpoint.weights import shapes
 from compiler.errors import CheckpointError, UsageError

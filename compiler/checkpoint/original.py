@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compiler.checkpoint.adapter import FOLDER as ADAPTER
 from compiler.checkpoint.adapter import VIRTUAL, WEIGHTS
 from compiler.checkpoint.gguf_original import open_gguf
-from compiler.checkpoint.join import FOLDER as ADAPTER
 from compiler.checkpoint.load import load_model, origin
 from compiler.checkpoint.quiet import quiet
 from compiler.checkpoint.virtual import VirtualTokens

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from compiler.bundle import ADAPTERS
+from compiler.checkpoint.adapter import FOLDER as ADAPTER
 from compiler.checkpoint.adapter import Adapter as Found
-from compiler.checkpoint.join import FOLDER as ADAPTER
 from compiler.checkpoint.tuned import LowRank, low_rank
 from compiler.errors import CheckpointError
 from compiler.export.graph_inputs import Signature

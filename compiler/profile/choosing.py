@@ -10,12 +10,10 @@ import msgspec
 
 from compiler.errors import EngineUnavailableError, ProfileError, UsageError
 from compiler.machine import detect
-from compiler.profile.content import Profile
-from compiler.profile.files import find, names, normalized, read, validate, whole
+from compiler.profile.content import AHEAD, PLANNED, Profile
+from compiler.profile.files import find, names, normalized, read, whole
 from compiler.records import EngineOptions, Kind, Machine, PlanOptions, Requires, Shapes
-
-PLANNED = ("tensorrt", "onnxruntime-tensorrt")  # engines that build plans, for named shapes
-AHEAD = "tensorrt"  # of these, the one that builds for GPUs which need not be here
+from compiler.validation import problems
 
 
 def load(name_or_path: str | Path) -> Profile:
@@ -28,11 +26,11 @@ def load(name_or_path: str | Path) -> Profile:
     if name_or_path == "auto":
         return auto()
     path = find(name_or_path)
-    if problems := validate(path):
-        noun = "mistake" if len(problems) == 1 else "mistakes"
+    if mistakes := problems(path):
+        noun = "mistake" if len(mistakes) == 1 else "mistakes"
         raise ProfileError(
-            f"{path}: {len(problems)} {noun} in this profile",
-            found=f"\n{' ' * 12}".join(problem.text for problem in problems),
+            f"{path}: {len(mistakes)} {noun} in this profile",
+            found=f"\n{' ' * 12}".join(mistake.text for mistake in mistakes),
             action="correct them; `compile profiles schema` prints what a profile may hold",
         )
     return msgspec.convert(normalized(whole(read(path))), Profile)

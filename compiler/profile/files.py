@@ -55,23 +55,6 @@ def recipes() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _folder("recipes").glob("*.toml")))
 
 
-def validate(path: Path) -> list[Problem]:
-    """All mistakes in a profile file at once; empty when `load` takes it.
-
-    Names and options of passes are checked where the `build` extra is installed.
-    """
-    from compiler.validation import problems
-
-    return problems(path)
-
-
-def schema() -> dict[str, Any]:
-    """JSON Schema of a profile file, for editors."""
-    from compiler.validation import profile_schema
-
-    return profile_schema()
-
-
 def read(path: Path) -> dict[str, Any]:
     """The raw TOML. Raises ProfileError where the file is not readable TOML."""
     return read_toml(path, ProfileError)

@@ -13,7 +13,8 @@ import msgspec
 
 from compiler.errors import ProfileError
 from compiler.machine import ARCHITECTURES, FEATURES
-from compiler.profile import KINDS, Problem, Profile, read, recipes, whole
+from compiler.profile.content import KINDS, Profile
+from compiler.profile.files import Problem, read, recipes, whole
 from compiler.validation.budgets import budget_mistakes
 from compiler.validation.passes import follows, known_passes, name_of, option_schemas
 from compiler.validation.plans import plan_mistakes, plan_schema
@@ -21,7 +22,10 @@ from compiler.validation.walk import Mistake, known, walk
 
 
 def problems(path: Path) -> list[Problem]:
-    """See `compiler.profile.validate`."""
+    """All mistakes in a profile file at once; empty when `profile.load` takes it.
+
+    Names and options of passes are checked where the `build` extra is installed.
+    """
     try:
         raw = read(path)
     except ProfileError as error:
@@ -35,7 +39,7 @@ def problems(path: Path) -> list[Problem]:
 
 
 def profile_schema() -> dict[str, Any]:
-    """See `compiler.profile.schema`."""
+    """JSON Schema of a profile file, for editors."""
     result = msgspec.json.schema(Profile)
     result["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     plan_schema(result["$defs"])

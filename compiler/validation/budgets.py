@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from compiler.errors import ProfileError, UsageError, did_you_mean
-from compiler.profile import KINDS
+from compiler.profile.content import KINDS
 from compiler.profile.judged import AGAINST_PYTORCH, EXACT, Answers, judged, judged_of
 from compiler.records import Budget
 from compiler.tasks import TASKS

@@ -9,8 +9,7 @@ import msgspec
 
 from compiler.engines.tensorrt.capabilities import CAPABILITIES, capability, described, target_of
 from compiler.engines.tensorrt.shapes import EMPTY
-from compiler.profile import KINDS, Device
-from compiler.profile.choosing import AHEAD, PLANNED
+from compiler.profile.content import AHEAD, KINDS, PLANNED, Device
 from compiler.records import PlanOptions, Range, Shapes
 from compiler.records.lowering import Capability
 from compiler.validation.passes import formats_of

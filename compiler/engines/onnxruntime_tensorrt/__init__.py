@@ -12,16 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from compiler.engines import Feeds, Report, Session, onnxruntime_cuda, silent
+from compiler.engines.onnxruntime_tensorrt import identity
 from compiler.records import Built, EngineOptions, Optimized, Placement, Plan, Serving
 
-name = "onnxruntime-tensorrt"
-
-
-def version() -> str:
-    """ONNX Runtime's, TensorRT's, and the GPU that engines are built for: all that decides them beside the model."""
-    from compiler.engines.onnxruntime_tensorrt.installed import library_version, target
-
-    return f"{onnxruntime_cuda.version()}; TensorRT {library_version()} for {target(0)}"
+name, version = identity.name, identity.version
 
 
 def why_unavailable() -> str | None:

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from compiler.engines import Report, onnxruntime_tensorrt
+from compiler.engines import Report
 from compiler.engines.onnxruntime_cpu.building import copy, sample, weight_files
 from compiler.engines.onnxruntime_cpu.placement import describe
-from compiler.engines.onnxruntime_tensorrt import packing
+from compiler.engines.onnxruntime_tensorrt import identity, packing
 from compiler.engines.onnxruntime_tensorrt.installed import library_version, target
 from compiler.engines.onnxruntime_tensorrt.provider import provider
 from compiler.engines.tensorrt import plans
@@ -49,8 +49,8 @@ def build(optimized: Optimized, folder: Path, out: Path, options: EngineOptions,
         made.append(plan)
         placement += [msgspec.structs.replace(row, graph=graph.name) for row in rows]
     return Built(
-        engine=onnxruntime_tensorrt.name,
-        engine_version=onnxruntime_tensorrt.version(),
+        engine=identity.name,
+        engine_version=identity.version(),
         model=optimized.model,
         files=(*files, *(plan.file for plan in made)),
         options=options,
@@ -112,5 +112,5 @@ def _compile(
 
 def _key(plan: Plan) -> str:
     """SHA-256 over what decided the engines."""
-    decided = (plan.model_sha256, onnxruntime_tensorrt.version(), plan.target, plan.optimization_level)
+    decided = (plan.model_sha256, identity.version(), plan.target, plan.optimization_level)
     return hashlib.sha256(msgspec.json.encode((*decided, plan.hardware_compatible, plan.shapes))).hexdigest()

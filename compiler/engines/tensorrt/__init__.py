@@ -12,17 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from compiler.engines import Feeds, Report, Session, onnxruntime_cpu, silent
+from compiler.engines.tensorrt import identity
 from compiler.records import Built, EngineOptions, Optimized, Placement, Plan, Serving
 
-name = "tensorrt"
-
-
-def version() -> str:
-    """Every flavor that is installed here, with its version, and ONNX Runtime's."""
-    from compiler.engines.tensorrt.flavors import installed
-
-    flavors = [f"{flavor.name} {flavor.version}" for flavor in installed()]
-    return "; ".join([*flavors, f"onnxruntime {onnxruntime_cpu.version()}"])
+name, version = identity.name, identity.version
 
 
 def why_unavailable() -> str | None:

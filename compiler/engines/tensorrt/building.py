@@ -11,8 +11,8 @@ from typing import NamedTuple
 import msgspec
 
 from compiler.bundle import PLANS
-from compiler.engines import Report, onnxruntime_cpu, silent, tensorrt
-from compiler.engines.tensorrt import flavors, plans, settings, shapes, sources
+from compiler.engines import Report, onnxruntime_cpu, silent
+from compiler.engines.tensorrt import flavors, identity, plans, settings, shapes, sources
 from compiler.engines.tensorrt.capabilities import check_flavor, check_formats, target_of
 from compiler.engines.tensorrt.flavors import Flavor
 from compiler.engines.tensorrt.orders import Order, carry_out
@@ -70,8 +70,8 @@ def build(optimized: Optimized, folder: Path, out: Path, options: EngineOptions,
     built = tuple(_plan(job, graph, buckets, out, report) for job in jobs for graph in graphs)
     return msgspec.structs.replace(
         made,
-        engine=tensorrt.name,
-        engine_version=tensorrt.version(),
+        engine=identity.name,
+        engine_version=identity.version(),
         files=(*made.files, *narrow, *(plan.file for plan in built)),
         plans=built,
         seconds=round(time.perf_counter() - started, 3),
