@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 from compiler import closure
 from compiler.closure import imported
+from compiler.engines import ENGINES
 
 ROOT = Path(__file__).parents[1] / "compiler"
 
@@ -124,3 +127,12 @@ def files_of(module: Path) -> set[Path]:
     """The files of this package that a file imports by name."""
     names = [name for name in imported(module) if name.startswith("compiler.")]
     return {path for name in names for path, named in closure.files(name) if named} - {module}
+
+
+def test_every_engine_of_the_table_is_held_against_the_protocol_under_its_own_name() -> None:
+    checked = re.search(
+        r"_MODULES: tuple\[Engine, \.\.\.\] = \((.*?)\)", (ROOT / "engines" / "__init__.py").read_text()
+    )
+    assert checked is not None
+    assert [f"compiler.engines.{name}" for name in checked[1].split(", ")] == list(ENGINES.values())
+    assert [importlib.import_module(module).name for module in ENGINES.values()] == list(ENGINES)

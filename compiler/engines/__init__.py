@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -147,6 +147,11 @@ class Engine(Protocol):
         """What each module's products with weights compute in ("int8", "int4 weights", ...); "" where it has none."""
         ...
 
+
+if TYPE_CHECKING:  # so that every module is held against the Protocol
+    from compiler.engines import onnxruntime_cpu, onnxruntime_cuda, onnxruntime_tensorrt, tensorrt
+
+    _MODULES: tuple[Engine, ...] = (onnxruntime_cpu, onnxruntime_cuda, onnxruntime_tensorrt, tensorrt)
 
 ENGINES: dict[str, str] = {
     "onnxruntime-cpu": "compiler.engines.onnxruntime_cpu",
