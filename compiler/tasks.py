@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from compiler.errors import UsageError, did_you_mean
 from compiler.records import Kind
 
 
@@ -37,3 +38,35 @@ TASKS: dict[str, Task] = {
     "text-generation": Task("AutoModelForCausalLM", "decoder", _LOGITS, "the text that follows"),
     "text2text-generation": Task("AutoModelForSeq2SeqLM", "encoder-decoder", _LOGITS, "one text made from another"),
 }
+
+# Other names for them: of transformers' pipelines, and of Optimum's command line.
+ALIASES: dict[str, str] = {
+    "causal-lm": "text-generation",
+    "default": "feature-extraction",
+    "masked-lm": "fill-mask",
+    "ner": "token-classification",
+    "pretraining": "feature-extraction",
+    "sentence-similarity": "feature-extraction",
+    "sentiment-analysis": "text-classification",
+    "seq2seq-lm": "text2text-generation",
+    "sequence-classification": "text-classification",
+    "summarization": "text2text-generation",
+    "text-ranking": "text-classification",
+    "translation": "text2text-generation",
+    "zero-shot-classification": "text-classification",
+}
+
+
+def canonical(task: str) -> str:
+    """Our name for a task, from it or an alias, also with the "-with-past" that Optimum appends for a cache.
+
+    Raises:
+        UsageError: it names none of them.
+    """
+    name = task.removesuffix("-with-past")
+    name = ALIASES.get(name, name)
+    if name not in TASKS:
+        raise UsageError(
+            f'task "{task}" is unknown', expected=", ".join(TASKS), action=did_you_mean(task, TASKS) or "choose one"
+        )
+    return name

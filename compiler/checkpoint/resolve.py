@@ -18,7 +18,7 @@ from compiler.checkpoint.weights import SAFETENSORS, check_safetensors, require_
 from compiler.errors import CheckpointError, UsageError, did_you_mean
 from compiler.folders import look
 from compiler.records import Source
-from compiler.tasks import TASKS
+from compiler.tasks import TASKS, canonical
 
 if TYPE_CHECKING:
     from compiler.checkpoint.adapter import Adapter
@@ -29,12 +29,6 @@ UNREAD = frozenset({
 })  # fmt: skip
 
 SETFIT = ("model_head.pkl", "model_head.joblib", "config_setfit.json")
-
-PIPELINES = {
-    "sentiment-analysis": "text-classification",
-    "text-ranking": "text-classification",
-    "ner": "token-classification",
-}
 
 
 @dataclass(frozen=True)
@@ -81,7 +75,7 @@ def resolve(
         CheckpointError: it cannot be found, is damaged, has no tokenizer or an unknown architecture.
         UsageError: the task is unknown, or the model does not have it.
     """
-    wanted = canonical_task(task) if task else None
+    wanted = canonical(task) if task else None
     path = located(model)
     require_whole(path)
     if revision and path.exists():  # asked before a file is converted
@@ -136,21 +130,6 @@ def resolve(
     elif found == "text-classification":
         sentence.activation(folder, config)
     return Checkpoint(source=source, folder=folder, task=found, config=config, location=model, original=original)
-
-
-def canonical_task(task: str) -> str:
-    """Our name for a task, for a pipeline of transformers or for one of Optimum's synonyms. Raises UsageError."""
-    name = task.removesuffix("-with-past")  # Optimum's for a graph with a cache, which every decoder here has
-    if name in TASKS:
-        return name
-    from optimum.exporters.tasks import TasksManager
-
-    name = PIPELINES.get(name) or str(TasksManager.map_from_synonym(name))
-    if name not in TASKS:
-        raise UsageError(
-            f'task "{task}" is unknown', expected=", ".join(TASKS), action=did_you_mean(task, TASKS) or "choose one"
-        )
-    return name
 
 
 def _digest(folder: Path) -> str:

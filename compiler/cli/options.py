@@ -56,12 +56,10 @@ def complete_budget(_context: click.Context, _parameter: click.Parameter, incomp
 
 
 def read_task(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    from compiler.errors import did_you_mean
-    from compiler.tasks import TASKS
+    """A task by our name. Raises UsageError."""
+    from compiler.tasks import canonical
 
-    if value is not None and value not in TASKS:
-        raise click.BadParameter(f'unknown task "{value}"; {did_you_mean(value, TASKS)} known: {", ".join(TASKS)}')
-    return value
+    return None if value is None else canonical(value)
 
 
 def read_targets(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:

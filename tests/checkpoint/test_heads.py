@@ -161,9 +161,9 @@ def test_both_heads_of_pretraining_can_be_compiled(tmp_path: Path) -> None:
     ],
 )
 def test_synonyms(word: str, task: str) -> None:
-    from compiler.checkpoint.resolve import canonical_task
+    from compiler.tasks import canonical
 
-    assert canonical_task(word) == task
+    assert canonical(word) == task
 
 
 @pytest.fixture(scope="module")

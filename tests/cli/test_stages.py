@@ -47,7 +47,7 @@ def replace(monkeypatch: pytest.MonkeyPatch):
 
 def test_build_hands_every_option_on(invoke, replace, passed: Path) -> None:
     stage = replace("build", passed)
-    words = ["--profile", "p.toml", "--task", "text-generation", "--precision", "int4-weights", "--revision", "v1"]
+    words = ["--profile", "p.toml", "--task", "causal-lm", "--precision", "int4-weights", "--revision", "v1"]
     words += ["--budget", "max_perplexity_ratio=1.02", "--budget", "min_top1_agreement=0.9", "--out", "o"]
     words += ["--adapter", "a=one", "--adapter", "two", "--adapter-base", "b"]
     words += ["--target", "sm89", "--target", "sm120", "--target", "sm89", "--context", "512"]
