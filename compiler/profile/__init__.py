@@ -6,11 +6,9 @@ profile for one GPU also states that GPU's facts, and the shapes that plans are 
 """
 
 from compiler.machine import detect
-from compiler.profile.choosing import auto, engine_options, load, missing, ranked, target_of, usable
+from compiler.profile.choosing import auto, engine_options, load, missing, ranked, schema, target_of, usable, validate
 from compiler.profile.content import KINDS, Device, Profile, Recipe
 from compiler.profile.files import Problem, find, names, normalized, read, recipes, text, whole
-from compiler.validation import problems as validate
-from compiler.validation import profile_schema as schema
 
 __all__ = [
     "KINDS",

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from compiler.errors import EngineUnavailableError, ProfileError, UsageError
 from compiler.machine import detect
 from compiler.profile.content import AHEAD, PLANNED, Profile
-from compiler.profile.files import find, names, normalized, read, whole
+from compiler.profile.files import Problem, find, names, normalized, read, whole
 from compiler.records import EngineOptions, Kind, Machine, PlanOptions, Requires, Shapes
-from compiler.validation import problems
 
 
 def load(name_or_path: str | Path) -> Profile:
@@ -26,7 +26,7 @@ def load(name_or_path: str | Path) -> Profile:
     if name_or_path == "auto":
         return auto()
     path = find(name_or_path)
-    if mistakes := problems(path):
+    if mistakes := validate(path):
         noun = "mistake" if len(mistakes) == 1 else "mistakes"
         raise ProfileError(
             f"{path}: {len(mistakes)} {noun} in this profile",
@@ -34,6 +34,23 @@ def load(name_or_path: str | Path) -> Profile:
             action="correct them; `compile profiles schema` prints what a profile may hold",
         )
     return msgspec.convert(normalized(whole(read(path))), Profile)
+
+
+def validate(path: Path) -> list[Problem]:
+    """All mistakes in a profile file at once; empty when `load` takes it.
+
+    Names and options of passes are checked where the `build` extra is installed.
+    """
+    from compiler.validation import problems
+
+    return problems(path)
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of a profile file, for editors."""
+    from compiler.validation import profile_schema
+
+    return profile_schema()
 
 
 def ranked() -> list[Profile]:

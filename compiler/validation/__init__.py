@@ -22,10 +22,7 @@ from compiler.validation.walk import Mistake, known, walk
 
 
 def problems(path: Path) -> list[Problem]:
-    """All mistakes in a profile file at once; empty when `profile.load` takes it.
-
-    Names and options of passes are checked where the `build` extra is installed.
-    """
+    """See `compiler.profile.validate`."""
     try:
         raw = read(path)
     except ProfileError as error:
@@ -39,7 +36,7 @@ def problems(path: Path) -> list[Problem]:
 
 
 def profile_schema() -> dict[str, Any]:
-    """JSON Schema of a profile file, for editors."""
+    """See `compiler.profile.schema`."""
     result = msgspec.json.schema(Profile)
     result["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     plan_schema(result["$defs"])
