@@ -10,7 +10,6 @@ import msgspec
 
 from compiler.errors import UsageError, did_you_mean
 from compiler.records import Record
-from compiler.validation import budgets
 
 
 class ModelRequest(Record, frozen=True):
@@ -58,7 +57,10 @@ class BuildRequest(ModelRequest, frozen=True):
     bench: bool = True
 
     def __post_init__(self) -> None:
-        budgets.known(self.budget)
+        if self.budget:
+            from compiler.validation import budgets
+
+            budgets.known(self.budget)
 
 
 Request = TypeVar("Request", bound=ModelRequest)

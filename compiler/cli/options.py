@@ -225,7 +225,7 @@ def _recipes(name: str) -> list[dict[str, Any]]:
     from compiler.errors import ProfileError
 
     try:
-        raw = profile.read(profile.find(name))
+        raw = profile.whole(profile.read(profile.find(name)))
     except (OSError, ValueError, ProfileError):
         return []
     recipes = (raw.get(kind) for kind in profile.KINDS)

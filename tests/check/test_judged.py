@@ -11,7 +11,7 @@ import pytest
 from compiler import records
 from compiler.bundle import CERTIFICATE
 from compiler.profile.judged import AGAINST_PYTORCH, ANSWERS, JUDGED, Answers, judged
-from compiler.records import Budget, Certificate, Checked
+from compiler.records import Budget, Certificate, Checked, PassRun
 from compiler.tasks import TASKS
 from compiler.validation.budgets import answers_of
 from tests.check.toy import Toy, ToySession, checked, manifest
@@ -34,7 +34,16 @@ def held(found: Checked) -> set[str]:
     """The limits that some finding has, by what it says it is judged by."""
     bases = " ".join(finding.basis for finding in found.findings)
     named = set(re.findall(r"budget (\w+)", bases))
+    named |= {"rounding_factor"} if "rounded to as many bits" in bases else set()
     return named | ({"noise_factor"} if "the reference's own noise" in bases or "spread" in bases else set())
+
+
+def made(precision: str) -> list[PassRun]:
+    """The pass that gives a model this precision."""
+    quantized = PassRun(
+        name="quantize-per-token", options={}, modified=True, kept=True, nodes_before=1, nodes_after=1, seconds=0.0
+    )
+    return [] if precision == "float32" else [quantized]
 
 
 ENCODERS = {
@@ -57,14 +66,14 @@ def test_of_an_encoder(tmp_path: Path, name: str, expected: tuple[Answers, dict[
     task, (answers, config) = name.partition(",")[0], expected
     about = manifest("encoder", precision, task)
     (tmp_path / "config.json").write_text(str(config).replace("'", '"'))
-    found = checked(ToySession(Toy(task=task)), about, tmp_path, budget=EVERY)
+    found = checked(ToySession(Toy(task=task)), about, tmp_path, budget=EVERY, passes=made(precision))
     assert answers_of(task, config, about.outputs[0].shape[-1]) == answers
     assert held(found) == judged(answers, precision)
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8-dynamic"])
 def test_of_a_decoder(tmp_path: Path, precision: str) -> None:
-    found = checked(ToySession(Toy()), manifest("decoder", precision), tmp_path, budget=EVERY)
+    found = checked(ToySession(Toy()), manifest("decoder", precision), tmp_path, budget=EVERY, passes=made(precision))
     assert held(found) == judged("decoder", precision)
 
 
@@ -77,7 +86,7 @@ def test_of_an_encoder_decoder(translator_bundle: Path) -> None:
 
 def test_the_table_is_whole() -> None:
     assert set(JUDGED) == set(get_args(Answers)) == {each for every in ANSWERS.values() for each in every}
-    assert frozenset().union(*JUDGED.values()) | {"noise_factor"} == set(Budget.__struct_fields__)
+    assert frozenset().union(*JUDGED.values()) | {"noise_factor", "rounding_factor"} == set(Budget.__struct_fields__)
     assert all(fields & AGAINST_PYTORCH for fields in JUDGED.values())
     assert {answers_of(task, {}) for task in TASKS} == set(JUDGED) - {"values"}
     assert answers_of("text-classification", {"id2label": {"0": "score"}}) == "values"

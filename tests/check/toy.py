@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 
 from compiler.check import check
-from compiler.records import Budget, CacheShape, Checked, Manifest
+from compiler.checkpoint.rounded import Rounding
+from compiler.records import Budget, CacheShape, Checked, Manifest, PassRun
 from tests import models
 from tests.models import VOCABULARY, WORDS
 
@@ -23,15 +24,21 @@ HEAD = WEIGHTS.normal(size=(HIDDEN, VOCABULARY))
 EMBEDDING = np.concatenate([EMBEDDING, WEIGHTS.normal(size=(1, HIDDEN))])  # one more than the words, for [MASK]
 
 
+ROUNDED = 1e-3  # the noise of a toy that rounds
+
+
 class Toy:
     """A `Reference` that computes in `dtype`. Encoders mix with the mean, decoders with the mean so far.
 
     As an encoder it answers one `task`, with three classes.
     """
 
-    def __init__(self, dtype: str = "float32", *, task: str = "feature-extraction", noise: float = 0.0) -> None:
-        self.dtype, self.task = np.dtype(dtype), task
-        self.noise = noise if dtype == "float32" else 0.0
+    def __init__(
+        self, dtype: str | Rounding = "float32", *, task: str = "feature-extraction", noise: float = 0.0
+    ) -> None:
+        rounds = isinstance(dtype, Rounding)
+        self.dtype, self.task = np.dtype("float32" if isinstance(dtype, Rounding) else dtype), task
+        self.noise = ROUNDED if rounds else noise if dtype == "float32" else 0.0
 
     def run(self, feeds: Feeds) -> Feeds:
         mask = feeds["attention_mask"][..., None].astype(self.dtype)
@@ -169,6 +176,7 @@ def checked(
     *,
     noise: float = 0.0,
     budget: Budget | None = None,
+    passes: Sequence[PassRun] = (),
 ) -> Checked:
     """Run `check` against a Toy reference with that much noise."""
     models.write_tokenizer(folder, bos=about.kind == "encoder")
@@ -179,4 +187,5 @@ def checked(
         [TEXT],
         budget=budget or Budget(),
         tokenizer=folder / "tokenizer.json",
+        passes=passes,
     )

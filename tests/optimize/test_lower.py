@@ -9,7 +9,6 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
-from compiler import records
 from compiler.errors import PassError
 from compiler.optimize.files import save
 from compiler.optimize.lower import Observer, optimize
@@ -97,10 +96,9 @@ def run(folder: Path) -> np.ndarray:
     return result
 
 
-def test_the_lowered_model_and_its_record_are_written(folder: Path) -> None:
+def test_the_lowered_model_is_written(folder: Path) -> None:
     optimized = lower(folder, FoldConstants())
     out = folder.parent / "out"
-    assert records.load(out / "optimized.json", Optimized) == optimized
     assert optimized.op_counts == {"Gather": 1, "MatMul": 1}
     assert [tensor.name for tensor in optimized.inputs] == ["input_ids", "attention_mask"]
     assert optimized.outputs == exported().outputs
@@ -159,7 +157,7 @@ def test_a_precision_that_cannot_be_had_is_never_left_out(folder: Path) -> None:
     with pytest.raises(PassError, match="NaN") as caught:
         lower(folder, Spoil())
     assert "--precision" in caught.value.action
-    assert not (folder.parent / "out" / "optimized.json").exists()
+    assert not (folder.parent / "out" / "model.onnx").exists()
 
 
 def test_observers_see_every_pass_and_the_graph_after_it(folder: Path) -> None:

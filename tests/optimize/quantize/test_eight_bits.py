@@ -11,7 +11,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from compiler.optimize.passes import Pass
 from compiler.optimize.quantize.dynamic import QuantizeDynamic
 from compiler.optimize.quantize.per_token import QuantizePerToken
-from compiler.profile import Requires
+from compiler.records import Requires
 from tests.optimize.graphs import ANY_X86, VNNI, context, graph, operators, random
 from tests.optimize.quantize.lossy import error
 
