@@ -140,7 +140,7 @@ def _regression(compared: Compared) -> RegressionError | None:
     return RegressionError(
         f"{compared.candidate.location}: {count} {'gate is' if count == 1 else 'gates are'} broken",
         found=", ".join(compared.reasons),
-        expected=f"no worse than {compared.baseline.location} by more than the gates allow",
+        expected=f"within its own limits, and no worse than {compared.baseline.location} by more than the gates allow",
         action=f"look at the likeliest cause first: {compared.causes[0].text}",
     )
 

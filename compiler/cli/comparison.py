@@ -35,8 +35,8 @@ def show_compared(compared: Compared) -> None:
         if verdict.word == "not enough data":
             click.echo(f"not enough data: {verdict.subject} {verdict.name}: {_more(verdict, compared)}")
     for side in (compared.baseline, compared.candidate):
-        if side.verdict == "fail":
-            click.echo(f"note: {side.location} is outside its own budget")
+        if side.note:
+            click.echo(f"note: {side.note}")
     click.echo(f"verdict: {'pass' if compared.verdict == 'pass' else 'FAIL: ' + ', '.join(compared.reasons)}")
 
 
@@ -53,28 +53,22 @@ def _more(verdict: Verdict, compared: Compared) -> str:
 def _verdict(verdict: Verdict) -> tuple[object, ...]:
     interval = "exact"
     if verdict.low is not None and verdict.high is not None:
-        interval = f"{_change(verdict.low, verdict)} to {_change(verdict.high, verdict)}"
+        interval = f"{verdict.scaled(verdict.low, '+')} to {verdict.scaled(verdict.high, '+')}"
     name = f"{verdict.subject} {verdict.name}"
     said = f"{verdict.word.upper()} (gate broken)" if verdict.broken else verdict.word
     test = verdict.test if verdict.p_value is None else f"{verdict.test}, p {verdict.p_value:.3g}"
-    change, margin = _change(verdict.change, verdict), _change(verdict.margin, verdict)
     return (
         name,
-        verdict.baseline,
+        "-" if verdict.baseline is None else verdict.baseline,
         verdict.candidate,
         verdict.unit,
-        change,
+        verdict.scaled(verdict.change, "+"),
         interval,
-        margin,
+        verdict.scaled(verdict.margin, "+"),
         verdict.samples,
         said,
         test,
     )
-
-
-def _change(value: float, verdict: Verdict) -> str:
-    factor, unit = verdict.scale
-    return f"{factor * value:+.4g} {unit}"
 
 
 def _grouped(changes: tuple[Change, ...]) -> list[tuple[str, str, str, str]]:

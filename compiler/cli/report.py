@@ -37,6 +37,7 @@ def report(
     """Report on BUNDLEs: folders, or certificate.json files; the first is what others are compared with.
 
     Results of `compile eval`, `compile compare` and `compile check --bisect --json` may be given beside them.
+    A written report ends with 0, whatever the verdicts in it: `compare` and `check` have the exit codes of a gate.
 
     \b
     Examples:
@@ -49,6 +50,7 @@ def report(
     from compiler.errors import UsageError
     from compiler.records import schema as schema_of
     from compiler.records.document import Report
+    from compiler.report.failures import found_beside
     from compiler.report.inputs import read
     from compiler.storage import write_result
 
@@ -69,10 +71,12 @@ def report(
         return
     write_result(out, text.encode())
     verdicts = {entry.name: entry.certificate.verdict for entry in made.entries}
+    failures = found_beside(made)
     if as_json:
-        emit({"report": out, "format": chosen, "verdicts": verdicts})
+        emit({"report": out, "format": chosen, "verdicts": verdicts, "failures": failures})
     else:
-        click.echo(f"{out}: {', '.join(f'{name} {verdict}' for name, verdict in verdicts.items())}")
+        said = ", ".join(f"{name} {verdict}" for name, verdict in verdicts.items())
+        click.echo(f"{out}: {'; '.join([said, *failures])}")
 
 
 def _format_of(out: Path) -> str:

@@ -1,6 +1,6 @@
 """A candidate against the baseline it is to replace: is it as fast, is it as good, and what changed.
 
-sides ─▶ latency, quality, parity, content ─▶ verdicts against the gates ─▶ changes ─▶ causes
+sides ─▶ latency, quality, parity, certificates, content ─▶ verdicts against the gates ─▶ changes ─▶ causes
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from compiler.compare import content, latency, parity, quality
+from compiler.compare import certified, content, latency, parity, quality
 from compiler.compare.causes import causes
 from compiler.compare.changes import changes
 from compiler.compare.gates import Gates
@@ -75,6 +75,7 @@ def compare(
         verdicts += [latency_verdict(timing, gates, paired=timed.paired, looks=timed.looks) for timing in timed.timings]
         verdicts.append(memory_verdict(*timed.memory, gates))
     verdicts += parity.verdicts(baseline.certificate, candidate.certificate, gates)
+    verdicts.append(certified.verdict(baseline.certificate, candidate.certificate, gates))
     verdicts += content.verdicts(baseline, candidate, gates)
     rows = changes(baseline, candidate)
     reasons = tuple(verdict.code for verdict in verdicts if verdict.broken)

@@ -27,10 +27,20 @@ MODEL_WIDE = ("of the build", "profile")
 
 
 def causes(verdicts: Sequence[Verdict], changes: Sequence[Change]) -> list[Cause]:
-    """For all broken gates, the likeliest first; changes of one kind from one value to another are one cause."""
-    broken = [verdict for verdict in verdicts if verdict.broken]
-    if not broken:
-        return []
+    """For all broken gates, the likeliest first; changes of one kind from one value to another are one cause.
+
+    What the candidate's own certificate fails for is known, whatever changed.
+    """
+    own = [_own(verdict) for verdict in verdicts if verdict.broken and verdict.subject == "certificate"]
+    broken = [verdict for verdict in verdicts if verdict.broken and verdict.subject != "certificate"]
+    return (_of_changes(broken, changes) if broken else []) + own
+
+
+def _own(verdict: Verdict) -> Cause:
+    return Cause(kind="certificate", subject=verdict.test, baseline="", candidate="", explains=(verdict.code,))
+
+
+def _of_changes(broken: Sequence[Verdict], changes: Sequence[Change]) -> list[Cause]:
     ranked: list[tuple[tuple[int, int], Cause]] = []
     for cause, rows in _grouped(changes):
         ranks = {verdict.code: _rank(verdict.subject, rows[0]) for verdict in broken}

@@ -47,9 +47,18 @@ class Quality(Record, frozen=True):
 
 
 class Parity(Record, frozen=True):
-    """`max_increase` of the share of a finding's limit that is used up: 0.25 lets one go from 40 % to 65 % of it."""
+    """`max_increase` of the share of a finding's limit that is used up: 0.25 lets one go from 40 % to 65 % of it.
+
+    From within the limit to the outside is never allowed, and what is outside may go no farther than that much.
+    """
 
     max_increase: Share = 0.25
+    enforce: bool = True
+
+
+class OwnCertificate(Record, frozen=True):
+    """The candidate's own says PASS. Without `enforce` one that its own limits fail may replace the baseline."""
+
     enforce: bool = True
 
 
@@ -73,6 +82,7 @@ class Gates(Record, frozen=True):
     size: Size = Size()
     quality: Quality = Quality()
     parity: Parity = Parity()
+    certificate: OwnCertificate = OwnCertificate()
     fusions: Fusions = Fusions()
     precision: Precision = Precision()
 

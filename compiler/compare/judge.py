@@ -46,8 +46,8 @@ def more_samples(change: Estimate, margin: float, samples: int) -> int | None:
 def judged(
     subject: Subject,
     name: str,
-    values: tuple[float, float],
-    change: Estimate,
+    values: tuple[float | None, float],
+    change: Estimate | None,
     *,
     unit: str,
     better: Literal["lower", "higher"] = "lower",
@@ -59,19 +59,23 @@ def judged(
     test: str,
     p_value: float | None = None,
     least: int = 0,
+    in_unit: bool = False,
+    failed: bool = False,
 ) -> Verdict:
     """The verdict of one metric; see its record.
 
     Args:
         values: of the baseline and the candidate.
-        change: more than 0 is worse; an interval without width is an exact value.
-        enforce: whether "worse" breaks a gate; `code` is what that is called then.
+        change: more than 0 is worse; an interval without width is an exact value. None: worse, by no number.
+        enforce: whether "worse" or "failed" breaks a gate; `code` is what that is called then.
         least: more samples without which nothing can be said.
+        failed: by its own certificate.
     """
-    exact = change.low == change.high
-    said: Word = "not enough data" if least else word(change, margin)
-    more = more_samples(change, margin, samples) if said == "not enough data" else None
-    broken = enforce and said == "worse"
+    interval = None if change is None or change.low == change.high else (change.low, change.high)
+    said: Word = "worse" if change is None else "not enough data" if least else word(change, margin)
+    more = more_samples(change, margin, samples) if change and said == "not enough data" else None
+    said = "failed" if failed else said
+    broken = enforce and said in ("worse", "failed")
     return Verdict(
         subject=subject,
         name=name,
@@ -79,10 +83,10 @@ def judged(
         better=better,
         baseline=values[0],
         candidate=values[1],
-        change=change.value + 0.0,  # no -0
+        change=None if change is None else change.value + 0.0,  # no -0
         relative=relative,
-        low=None if exact else change.low,
-        high=None if exact else change.high,
+        low=interval and interval[0],
+        high=interval and interval[1],
         samples=samples,
         margin=margin,
         word=said,
@@ -91,6 +95,7 @@ def judged(
         test=test,
         p_value=p_value,
         more=None if more is None else max(more, least),
+        in_unit=in_unit,
     )
 
 

@@ -35,12 +35,16 @@ def _every(certificate: Certificate) -> dict[str, Finding]:
 
 def used(finding: Finding, limit: float) -> float:
     """The share of the way from a perfect value to the limit: 1 is at the limit, more is outside."""
-    perfect = _perfect(finding)
     if not isfinite(finding.value):
         return float("inf")
-    away = abs(finding.value - perfect) if (finding.value > perfect) == (finding.better == "lower") else 0.0
-    room = abs(limit - perfect)
+    away, room = _away(finding), abs(limit - _perfect(finding))
     return away / room if room else (float("inf") if away else 0.0)
+
+
+def _away(finding: Finding) -> float:
+    """How far its value lies from a perfect one on the side of the limit, in its unit."""
+    perfect = _perfect(finding)
+    return abs(finding.value - perfect) if (finding.value > perfect) == (finding.better == "lower") else 0.0
 
 
 def _perfect(finding: Finding) -> float:
@@ -51,15 +55,16 @@ def _new(finding: Finding, gates: Gates) -> Verdict:
     return judged(
         "parity",
         finding.name,
-        (_perfect(finding), finding.value),
-        exactly(1.0 + 2 * gates.parity.max_increase),
+        (None, finding.value),
+        None,
         unit=finding.unit,
         better=finding.better,
-        margin=gates.parity.max_increase,
+        margin=0.0,
         enforce=gates.parity.enforce,
         code="parity-loss",
         samples=finding.samples,
-        test=f"outside its own limit {finding.limit:.4g}; the baseline has no such finding",
+        test=f"{'undecided at' if finding.undecided else 'outside'} its own limit {finding.limit:g};"
+        " the baseline has no such finding",
     )
 
 
@@ -68,19 +73,26 @@ def _verdict(before: Finding, after: Finding, gates: Gates) -> Verdict:
     if limit is None:
         raise AssertionError("only findings with a limit are judged")
     first, second = used(before, limit), used(after, limit)
-    # Over the limit is worse however little was missing before, and all that is outside is alike.
-    outside = second > 1 >= first
-    change = 1.0 + gates.parity.max_increase if outside else min(second, 2.0) - min(first, 2.0)
+    in_unit = limit == _perfect(before) or not (isfinite(first) and isfinite(second))
+    if in_unit:  # such a limit allows nothing, and has no shares
+        change = exactly(_away(after) - _away(before)) if isfinite(after.value) else None
+        margin, test = 0.0, f"against the limit {limit:g}, the same texts"
+    else:
+        change = exactly(second - first)
+        # Never out of the limit, however much the gate allows within; where the baseline is out, no farther than that.
+        margin = min(gates.parity.max_increase, 1.0 - first) if first <= 1 else gates.parity.max_increase
+        test = f"share of the limit {limit:g} used: {first:.4g} and {second:.4g}, the same texts"
     return judged(
         "parity",
         before.name,
         (before.value, after.value),
-        exactly(change),
+        change,
         unit=before.unit,
         better=before.better,
-        margin=gates.parity.max_increase,
+        margin=margin,
         enforce=gates.parity.enforce,
         code="parity-loss",
         samples=min(before.samples, after.samples),
-        test=f"share of the limit {limit:.4g} used, the same texts",
+        test=test,
+        in_unit=in_unit,
     )

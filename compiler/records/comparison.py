@@ -10,7 +10,7 @@ from compiler.records.base import SCHEMA_VERSION, Record
 from compiler.records.proof import Machine
 from compiler.records.sealed import Certificate, Manifest
 
-Word = Literal["better", "same", "worse", "not enough data"]
+Word = Literal["better", "same", "worse", "failed", "not enough data"]
 Part = Literal[
     "checkpoint",
     "precision",
@@ -26,7 +26,7 @@ Part = Literal[
     "toolchain",
     "machine",
 ]
-Subject = Literal["latency", "memory", "size", "quality", "parity", "fusions", "precision"]
+Subject = Literal["latency", "memory", "size", "quality", "parity", "certificate", "fusions", "precision"]
 
 
 class Baseline(Record, frozen=True):
@@ -51,25 +51,32 @@ class Side(Record, frozen=True):
     created: str
     verdict: Literal["pass", "fail"]
 
+    @property
+    def note(self) -> str:
+        """What its certificate says against it, or nothing."""
+        return f"{self.location} is outside its own budget" if self.verdict == "fail" else ""
+
 
 class Verdict(Record, frozen=True):
     """One metric of both sides, and what may be said about the change.
 
     `change` is the candidate against the baseline, its sign turned so that more than 0 is worse: a share of the
-    baseline's value where `relative` ("0.08" is 8 % slower), of parity a share of the limit, else in `unit`. `low` and
-    `high` are its 95 % confidence interval; None where the values are exact. `margin` is the change that the gate
-    allows. `samples` is per side. `more` is about how many more samples per side would decide, with "not enough data"
-    and where it can be told. `code` is the reason code if the gate is broken
-    ("latency-increase:latency_1x128"). `p_value` is of `test`.
+    baseline's value where `relative` ("0.08" is 8 % slower), of parity a share of the limit unless `in_unit` (a limit
+    that allows nothing has no shares), else in `unit`. `baseline` and `change` are None where the baseline has no such
+    finding, and the candidate's is not within its limit. `low` and `high` are the change's 95 % confidence interval;
+    None where the values are exact. `margin` is the change that the gate allows. The `word` "failed" is of a candidate
+    that its own certificate fails, whatever the baseline's says. `samples` is per side. `more` is about how many more
+    samples per side would decide, with "not enough data" and where it can be told. `code` is the reason code if the
+    gate is broken ("latency-increase:latency_1x128"). `p_value` is of `test`.
     """
 
     subject: Subject
     name: str
     unit: str
     better: Literal["lower", "higher"]
-    baseline: float
+    baseline: float | None
     candidate: float
-    change: float
+    change: float | None
     relative: bool
     low: float | None
     high: float | None
@@ -81,13 +88,21 @@ class Verdict(Record, frozen=True):
     test: str
     p_value: float | None = None
     more: int | None = None
+    in_unit: bool = False
 
     @property
     def scale(self) -> tuple[float, str]:
         """Factor and unit in which a person reads the change, its interval and the margin."""
         if self.relative:
             return 100, "%"
-        return (100, "% of the limit") if self.subject == "parity" else (1, self.unit)
+        return (100, "% of the limit") if self.subject == "parity" and not self.in_unit else (1, self.unit)
+
+    def scaled(self, value: float | None, sign: str = "") -> str:
+        """A change, an end of its interval or the margin as a person reads it; `sign` as in a format's."""
+        if value is None:
+            return "not within the limit"
+        factor, unit = self.scale
+        return f"{factor * value:{sign}.4g} {unit}"
 
 
 class Timing(Record, frozen=True):
@@ -102,7 +117,7 @@ class Timing(Record, frozen=True):
 class Cause(Record, frozen=True):
     """A difference that can explain broken gates, the likeliest first. `explains` are the reason codes."""
 
-    kind: Part | Literal["unknown"]
+    kind: Part | Literal["certificate", "unknown"]
     subject: str
     baseline: str
     candidate: str
@@ -110,8 +125,8 @@ class Cause(Record, frozen=True):
 
     @property
     def text(self) -> str:
-        """`kind subject: baseline -> candidate`; of an unknown one what is known."""
-        if self.kind == "unknown":
+        """`kind subject: baseline -> candidate`; of an unknown one, and of a certificate, what is known."""
+        if self.kind in ("certificate", "unknown"):
             return self.subject
         named = " ".join(part for part in (self.kind, self.subject) if part)
         return f"{named}: {self.baseline or 'none'} -> {self.candidate or 'none'}"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from compiler.records.document import Entry, Report
+from compiler.report.evaluated import is_of
 from compiler.report.words import HEADLINES
 from compiler.statistics import Summary, summarize
 
@@ -84,16 +84,14 @@ def front(report: Report) -> Front | None:
 def _qualities(report: Report, entries: Sequence[Entry]) -> list[Quality] | None:
     """One quality of every bundle, the same for all: a metric on the same data, else a finding that says most."""
     for digest in dict.fromkeys(evaluated.data_digest for evaluated in report.evaluations):
-        metrics = {
-            (_folder(system.location), metric.name): metric
-            for evaluated in report.evaluations
-            if evaluated.data_digest == digest
-            for system in evaluated.systems
-            for metric in system.metrics
-            if not metric.is_cost
-        }
-        for name in dict.fromkeys(name for _, name in metrics):
-            found = [metrics.get((_folder(entry.location), name)) for entry in entries]
+        alike = [evaluated for evaluated in report.evaluations if evaluated.data_digest == digest]
+        systems = [system for evaluated in alike for system in evaluated.systems]
+        metrics = [
+            {m.name: m for system in systems if is_of(system, entry) for m in system.metrics if not m.is_cost}
+            for entry in entries
+        ]
+        for name in metrics[0] if metrics else ():
+            found = [each.get(name) for each in metrics]
             if all(found):
                 return [Quality(m.name, m.unit, m.better, m.value, m.samples, m.low, m.high) for m in found if m]
     findings = [{finding.name: finding for finding in entry.certificate.checked.findings} for entry in entries]
@@ -102,12 +100,6 @@ def _qualities(report: Report, entries: Sequence[Entry]) -> list[Quality] | None
             chosen = [each[name] for each in findings]
             return [Quality(f.name, f.unit, f.better, f.value, f.samples) for f in chosen]
     return None
-
-
-def _folder(location: str) -> Path:
-    """The bundle's, whether that or its certificate was named."""
-    path = Path(location).resolve()
-    return path.parent if path.suffix == ".json" else path
 
 
 def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:

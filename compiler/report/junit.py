@@ -10,6 +10,7 @@ from compiler.records import Finding
 from compiler.records.comparison import Compared
 from compiler.records.divergence import Diverged
 from compiler.records.document import Entry, Report
+from compiler.report.evaluated import named
 
 # XML 1.0 has no place for these, not even escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -27,7 +28,8 @@ def junit(report: Report) -> str:
         _comparison(root, compared)
     for evaluated in report.evaluations:
         if evaluated.findings:
-            suite = _suite(root, f"on the data {evaluated.data}", "", evaluated.seconds)
+            first = next((each.name for each in named(evaluated, report.entries)), "no system")
+            suite = _suite(root, f"{first} on the data {evaluated.data}", "", evaluated.seconds)
             _findings(suite, "evaluation", evaluated.findings)
     for diverged in report.divergences:
         _layers(root, diverged)
@@ -67,9 +69,9 @@ def _comparison(root: Xml.Element, compared: Compared) -> None:
     suite = _suite(root, "comparison with the baseline", compared.created, compared.seconds)
     causes = "; ".join(cause.text for cause in compared.causes)
     for each in compared.verdicts:
-        factor, unit = each.scale
-        said = f"{each.word}: {each.baseline!r} to {each.candidate!r} {each.unit}, "
-        said += f"{factor * each.change:.4g} {unit} worse, allowed {factor * each.margin:.4g} {unit}, "
+        before = "none" if each.baseline is None else repr(each.baseline)
+        said = f"{each.word}: {before} to {each.candidate!r} {each.unit}, {each.scaled(each.change)}"
+        said += f"{'' if each.change is None else ' worse'}, allowed {each.scaled(each.margin)}, {each.test}, "
         said += f"n = {each.samples}" + (f"; likeliest causes: {causes}" if causes else "")
         _case(suite, f"comparison.{each.subject}", each.name, not each.broken, said)
 

@@ -9,6 +9,7 @@ from compiler.records.comparison import Compared, Flips, Token, Verdict
 from compiler.records.divergence import Diverged
 from compiler.records.document import Report
 from compiler.report.changes import changes
+from compiler.report.evaluated import named
 from compiler.report.page import Bundle, bundle
 from compiler.report.words import FINDINGS
 
@@ -28,25 +29,28 @@ def _lines(report: Report) -> Iterator[str]:
     for compared in report.comparisons:
         yield from _comparison(compared)
     for evaluated in report.evaluations:
+        systems = named(evaluated, report.entries)
         yield from ("", f"### On the data {text(evaluated.data)}", "")
+        yield from (f"- {text(each.name)}: {text(each.origin)}" for each in systems)
+        yield ""
         yield from _table(
             ("metric", "system", "value", "95 % interval", "n"),
             (
                 (
                     metric.name,
-                    system.name,
+                    each.name,
                     f"{metric.value:.4g} {metric.unit}",
                     f"{metric.low:.4g} to {metric.high:.4g}",
                     f"{metric.samples:,}",
                 )
-                for system in evaluated.systems
-                for metric in system.metrics
+                for each in systems
+                for metric in each.system.metrics
             ),
         )
         for finding in evaluated.findings:
             said = "no more than the reference" if finding.passed else "**more than the reference**"
             value = text(f"{finding.value:.4g} {finding.unit}")
-            yield f"- {text(finding.name)}: {value}, {said}, n = {finding.samples}"
+            yield f"- {text(systems[0].name)}, {text(finding.name)}: {value}, {said}, n = {finding.samples}"
     for diverged in report.divergences:
         yield from _layers(diverged)
     if (rows := changes(report.entries)) and not report.comparisons:
@@ -108,17 +112,18 @@ def _comparison(compared: Compared) -> Iterator[str]:
     if compared.reasons:
         yield f"Broken gates: {', '.join(f'**{text(reason)}**' for reason in compared.reasons)}"
     yield from (f"- likely cause: {text(cause.text)}" for cause in compared.causes)
+    yield from (f"- {text(each.note)}" for each in (compared.baseline, compared.candidate) if each.note)
     yield ""
     yield from _table(
         ("metric", "verdict", "baseline", "candidate", "change for the worse", "allowed", "n"),
         (
             (
-                each.name,
+                f"{each.subject} {each.name}",
                 each.word,
-                f"{each.baseline:.4g} {each.unit}",
+                "none" if each.baseline is None else f"{each.baseline:.4g} {each.unit}",
                 f"{each.candidate:.4g} {each.unit}",
                 _change(each),
-                _scaled(each.margin, each),
+                each.scaled(each.margin),
                 f"{each.samples:,}",
             )
             for each in compared.verdicts
@@ -147,15 +152,12 @@ def _token(token: Token) -> str:
 
 
 def _change(each: Verdict) -> str:
+    change = each.scaled(each.change, "+")
+    if each.change is None:
+        return change
     if each.low is None or each.high is None:
-        return f"{_scaled(each.change, each, '+')}, exact"
-    low, high = (_scaled(end, each, "+") for end in (each.low, each.high))
-    return f"{_scaled(each.change, each, '+')} ({low} to {high})"
-
-
-def _scaled(value: float, each: Verdict, sign: str = "") -> str:
-    factor, unit = each.scale
-    return f"{factor * value:{sign}.4g} {unit}"
+        return f"{change}, exact"
+    return f"{change} ({each.scaled(each.low, '+')} to {each.scaled(each.high, '+')})"
 
 
 def _flips(flips: Flips) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from compiler.records import Certificate, Finding, Measured, Runner
 from compiler.records.comparison import Timing
 from compiler.records.document import Entry, Report
 from compiler.report.changes import changes
+from compiler.report.evaluated import named
 from compiler.report.front import front
 from compiler.report.growth import growth
 from compiler.report.strip import Strip, strip
@@ -63,6 +65,7 @@ def html(report: Report) -> str:
         report=report,
         bundles=[bundle(entry) for entry in report.entries],
         front=front(report),
+        systems=partial(named, entries=report.entries),
         changes=changes(report.entries),
         words=FINDINGS,
         operators=OPERATORS,

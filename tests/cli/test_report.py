@@ -11,6 +11,7 @@ import pytest
 
 from compiler import bundle, records
 from compiler.errors import InputError, IntegrityError, UsageError
+from compiler.records import Finding
 from compiler.records.document import Report
 from tests.cli.conftest import Invoke
 from tests.report.reports import COMPARED, DIVERGED, EVALUATED, SECRET
@@ -57,7 +58,7 @@ def test_the_format_follows_from_the_files_ending(
 ) -> None:
     out = tmp_path / "new" / name
     answer = invoke("report", certified, "-o", out, "--json")
-    assert answer.json == {"report": str(out), "format": form, "verdicts": {"bundle": "fail"}}
+    assert answer.json == {"report": str(out), "format": form, "verdicts": {"bundle": "fail"}, "failures": []}
     said = out.read_text(encoding="utf-8")
     match form:
         case "html":
@@ -69,6 +70,23 @@ def test_the_format_follows_from_the_files_ending(
         case "json":
             assert json.loads(said)["schema_version"] == 1
     assert invoke("report", certified, "-o", out).stdout == f"{out}: bundle fail\n"
+
+
+def test_the_last_line_hides_no_failure(invoke: Invoke, certified: Path, everything: list[Path]) -> None:
+    out = everything[3].with_name("r.xml")
+    compared, diverged = everything[3:5]
+    answer = invoke("report", certified, compared, diverged, "-o", out)
+    assert answer.code == 0  # it was written; the gate is compare's
+    failed = "artifacts/after against artifacts/before FAIL (latency-increase:latency_1x32)"
+    layers = "layer by layer FAIL (model.layers.2)"
+    assert answer.stdout == f"{out}: bundle fail; {failed}; {layers}\n"
+    assert invoke("report", certified, compared, "-o", out, "--json").json["failures"] == [failed]
+    fine = everything[3].with_name("fine.json")
+    records.save(msgspec.structs.replace(COMPARED, verdict="pass", reasons=()), fine)
+    assert invoke("report", certified, fine, "-o", out).stdout == f"{out}: bundle fail\n"
+    leak = Finding(name="extraction.increase", value=0.5, unit="share", samples=4, better="lower", limit=0.0)
+    records.save(msgspec.structs.replace(EVALUATED, findings=(leak,)), fine)
+    assert "on reviews.jsonl FAIL (extraction.increase)\n" in invoke("report", certified, fine, "-o", out).stdout
 
 
 @pytest.mark.parametrize("name", ["r.pdf", "r", "r.html.gz"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from compiler.compare.causes import causes
@@ -44,6 +45,14 @@ def names(*changes: Change, subject: Subject) -> list[str]:
 
 def test_nothing_is_broken() -> None:
     assert causes([], [LOST]) == []
+
+
+def test_a_certificate_that_fails_is_its_own_cause() -> None:
+    own = msgspec.structs.replace(broken("certificate", "fail"), test="the candidate's own certificate: FAIL (a)")
+    (cause,) = causes([own], [LOST])
+    assert (cause.kind, cause.text, cause.explains) == ("certificate", own.test, (own.code,))
+    first, second = causes([own, broken("fusions")], [LOST])
+    assert (first.kind, first.explains, second.kind) == ("fusions", ("fusions:x",), "certificate")
 
 
 def test_what_is_slower() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from compiler import records
 from compiler.bundle import CERTIFICATE
 from compiler.machine import detect
-from compiler.records import Evaluated, Metric, System
+from compiler.records import Certificate, Evaluated, Finding, Metric, System
 from compiler.records.comparison import Compared
 from tests.cli.conftest import Invoke, certificate
 from tests.compare.sides import SAMPLES, measured
@@ -23,8 +24,12 @@ def certificates(tmp_path: Path) -> Files:
     paths = (tmp_path / "old.json", tmp_path / "new.json")
     for path, slower in zip(paths, (1.0, 1.2), strict=True):
         samples = tuple(value * slower for value in SAMPLES)
-        records.save(msgspec.structs.replace(certificate(), measured=measured(samples)), path)
+        records.save(passing(measured=measured(samples)), path)
     return paths
+
+
+def passing(**changes: Any) -> Certificate:
+    return msgspec.structs.replace(certificate(), verdict="pass", reasons=(), **changes)
 
 
 def test_a_broken_gate_exits_9_and_says_why(invoke: Invoke, certificates: Files) -> None:
@@ -70,6 +75,42 @@ def test_within_the_gates(invoke: Invoke, certificates: Files, tmp_path: Path) -
     assert "verdict: pass" in answer.stdout
 
 
+def test_a_candidate_that_its_own_certificate_fails(invoke: Invoke, certificates: Files, tmp_path: Path) -> None:
+    good, bad = certificates[0], tmp_path / "bad.json"
+    records.save(certificate(), bad)
+    answer = invoke("compare", good, bad, "--no-latency", "--json")
+    assert answer.code == 9
+    assert answer.json["compared"]["verdict"] == "fail"
+    assert answer.json["compared"]["reasons"] == ["certificate:fail"]
+    assert "FAIL (perplexity-ratio)" in answer.json["error"]["action"]
+    said = invoke("compare", good, bad, "--no-latency").stdout
+    assert "FAILED (gate broken)" in said
+    assert "FAIL (perplexity-ratio)" in said
+    assert invoke("compare", bad, bad, "--no-latency").code == 9
+    answer = invoke("compare", bad, good, "--no-latency")
+    assert answer.code == 0
+    assert f"note: {bad} is outside its own budget" in answer.stdout
+    gates = tmp_path / "gates.toml"
+    gates.write_text("[certificate]\nenforce = false\n")
+    answer = invoke("compare", good, bad, "--no-latency", "--gates", gates)
+    assert answer.code == 0
+    assert f"note: {bad} is outside its own budget" in answer.stdout
+
+
+def test_what_is_compared_can_be_read_back_and_reported(invoke: Invoke, certificates: Files, tmp_path: Path) -> None:
+    """Numbers that JSON does not have would come back as none at all."""
+    worse = Finding(name="output.nan", value=3.0, unit="values", samples=9, better="lower", limit=0.0)
+    findings = (*certificate().checked.findings, worse)
+    checked = msgspec.structs.replace(certificate().checked, findings=findings)
+    records.save(passing(checked=checked), certificates[1])
+    out = tmp_path / "compared.json"
+    answer = invoke("compare", *certificates, "--no-latency", "--out", out)
+    assert answer.code == 9
+    assert "not within the limit" in answer.stdout
+    assert "parity-loss:output.nan" in records.load(out, Compared).reasons
+    assert "not within the limit" in invoke("report", certificates[0], out, "--format", "markdown").stdout
+
+
 def test_mistakes_in_gates_exit_3(invoke: Invoke, certificates: Files, tmp_path: Path) -> None:
     gates = tmp_path / "gates.toml"
     gates.write_text("[latency]\nmax_incraese = 0.5\n")
@@ -80,7 +121,7 @@ def test_mistakes_in_gates_exit_3(invoke: Invoke, certificates: Files, tmp_path:
 
 def test_samples_of_another_machine_are_refused(invoke: Invoke, certificates: Files) -> None:
     other = msgspec.structs.replace(detect(), cpu="Another CPU")
-    records.save(msgspec.structs.replace(certificate(), measured=measured(machine=other)), certificates[1])
+    records.save(passing(measured=measured(machine=other)), certificates[1])
     answer = invoke("compare", *certificates)
     assert answer.code == 2
     assert f"cpu: {detect().cpu} and Another CPU" in answer.stderr

@@ -8,9 +8,11 @@ import msgspec
 import pytest
 
 from compiler.compare import Gates, content, parity, read
+from compiler.compare.certified import verdict as certificate_verdict
 from compiler.compare.changes import changes
+from compiler.compare.gates import OwnCertificate, Parity
 from compiler.compare.precisions import lowered
-from compiler.records import Checked, Finding, Placement
+from compiler.records import Certificate, Checked, Finding, Placement
 from compiler.records.comparison import Verdict
 from tests.cli.conftest import checked
 from tests.compare.sides import side
@@ -51,11 +53,74 @@ def test_parity_that_uses_up_more_of_its_limit() -> None:
     assert parity_verdict(finding(0.901), finding(0.899)).word == "worse"  # just outside is outside
 
 
+LOOSE = Gates(parity=Parity(max_increase=1000.0))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "word", "change", "margin"),
+    [
+        (0.98, 0.97, "same", 0.1, 0.25),
+        (0.901, 0.899, "worse", 0.02, 0.01),  # no farther than to the limit
+        (0.901, 0.9, "same", 0.01, 0.01),
+        (0.9, 0.9, "same", 0.0, 0.0),
+        (0.89, 0.885, "same", 0.05, 0.25),
+        (0.89, 0.85, "worse", 0.4, 0.25),
+        (0.5, 0.4, "worse", 1.0, 0.25),  # however far out the baseline is
+        (0.4, 0.5, "better", -1.0, 0.25),
+        (0.4, 0.95, "better", -5.5, 0.25),
+        (0.95, 0.4, "worse", 5.5, 0.25),
+    ],
+)
+def test_parity_far_outside_its_limit(before: float, after: float, word: str, change: float, margin: float) -> None:
+    verdict = parity_verdict(finding(before), finding(after))
+    assert (verdict.word, verdict.broken) == (word, word == "worse")
+    assert (verdict.change, verdict.margin) == (pytest.approx(change), pytest.approx(margin))
+    assert verdict.scale == (100, "% of the limit")
+
+
+def test_no_gate_lets_a_candidate_leave_the_limit() -> None:
+    sides = [side(checked=finding(value)).certificate for value in (0.99, 0.89, 0.5)]
+    assert parity.verdicts(sides[0], sides[1], LOOSE)[0].word == "worse"
+    assert parity.verdicts(sides[1], sides[2], LOOSE)[0].word == "same"  # the baseline is out: 1000 times as far
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "word", "change"),
+    [(0.0, 0.0, "same", 0.0), (0.0, 3.0, "worse", 3.0), (2.0, 5.0, "worse", 3.0), (5.0, 2.0, "better", -3.0)],
+)
+def test_a_limit_that_allows_nothing_has_no_shares(before: float, after: float, word: str, change: float) -> None:
+    of = [finding(value, unit="items", better="lower", limit=0.0) for value in (before, after)]
+    verdict = parity.verdicts(*(side(checked=each).certificate for each in of), LOOSE)[0]
+    assert (verdict.word, verdict.change, verdict.margin) == (word, change, 0.0)
+    assert verdict.scaled(verdict.change, "+") == f"{change:+g} items"
+
+
+def certified(*reasons: str) -> Certificate:
+    return side(verdict="fail" if reasons else "pass", reasons=reasons).certificate
+
+
+def test_a_candidate_that_fails_by_itself() -> None:
+    allowed = Gates(certificate=OwnCertificate(enforce=False))
+    found = certificate_verdict(certified(), certified("a", "b"), Gates())
+    assert (found.word, found.code, found.baseline, found.candidate) == ("failed", "certificate:fail", 0, 2)
+    assert "a, b" in found.test
+    found = certificate_verdict(certified(), certified("a", "b"), allowed)
+    assert (found.word, found.broken, found.code) == ("failed", False, "")
+    alike = certificate_verdict(certified("a"), certified("a"), Gates())  # a baseline that fails excuses nothing
+    assert (alike.word, alike.broken, alike.change) == ("failed", True, 0.0)
+    mended = certificate_verdict(certified("a"), certified(), Gates())
+    assert (mended.word, mended.broken) == ("better", False)
+    assert certificate_verdict(certified(), certified(), Gates()).word == "same"
+    unnamed = side(verdict="fail", reasons=()).certificate
+    assert certificate_verdict(certified(), unnamed, Gates()).broken
+
+
 def test_a_failure_that_only_the_candidate_has() -> None:
     """Of answers that are NaN there is no other finding, so that nothing else could be worse."""
     lost = finding(3.0, name="output.nan", unit="values", better="lower", limit=0.0)
     verdict = parity_verdict(finding(0.99), lost)
     assert (verdict.name, verdict.word, verdict.code) == ("output.nan", "worse", "parity-loss:output.nan")
+    assert (verdict.baseline, verdict.candidate, verdict.change) == (None, 3.0, None)  # nothing made up
     fine = finding(0.99, name="new")
     assert parity.verdicts(side(checked=finding(0.99)).certificate, side(checked=fine).certificate, Gates()) == []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from msgspec.structs import replace
 
 from compiler.records import Evaluated, Metric, System
@@ -122,6 +124,12 @@ COMPARED = Compared(
     seconds=9.0,
 )
 
+
+def digest(name: str) -> str:
+    """Of the bundle of that name, as evaluations have it."""
+    return sha256(name.encode()).hexdigest()
+
+
 EVALUATED = Evaluated(
     task="text-classification",
     data="reviews.jsonl",
@@ -132,7 +140,7 @@ EVALUATED = Evaluated(
         System(
             name=name,
             location=f"artifacts/{name}",
-            digest="ef" * 32,
+            digest=digest(name),
             metrics=(
                 Metric(name="accuracy", value=value, unit="share", better="higher", low=0.85, high=0.95, samples=2),
             ),
@@ -151,7 +159,13 @@ def entry(name: str, precision: str, milliseconds: float, *, failed: bool = Fals
     samples = tuple(milliseconds * (1 + 0.01 * i) for i in range(12))
     measured = replace(of.measured, engine=runner("onnxruntime-cpu", samples, 23_456_789))
     of = replace(of, precision=precision, measured=measured)
-    return Entry(name=name, location=f"artifacts/{name}", certificate=of, size_bytes=45_678_901)
+    return Entry(
+        name=name,
+        location=f"artifacts/{name}",
+        certificate=of,
+        size_bytes=45_678_901,
+        digest=f"sha256:{digest(name)}",
+    )
 
 
 ONE = Report(entries=(entry("before", "float32", 4.0),), divergences=(DIVERGED,))

@@ -14,11 +14,12 @@ from compiler.records import Unsteady
 from compiler.records.document import Entry, Report
 from compiler.report import html, junit, markdown, single
 from compiler.report.changes import changes
+from compiler.report.evaluated import named
 from compiler.report.front import front
 from compiler.report.growth import LEFT, RIGHT, WIDTH, growth
 from compiler.report.inputs import without_texts
 from compiler.report.markdown import text
-from tests.report.reports import ALL, DIVERGED, LAYERS, ONE, SECRET, entry
+from tests.report.reports import ALL, DIVERGED, LAYERS, ONE, SECRET, digest, entry
 from tests.report.test_page import BAD, Page, certificate
 
 FORMATS: dict[str, Callable[[Report], str]] = {
@@ -152,6 +153,46 @@ def test_the_front_prefers_what_was_measured_on_the_users_data() -> None:
     assert front(replace(ALL, evaluations=other)) != drawn
 
 
+def test_an_evaluation_is_of_the_bundle_with_its_digest_whatever_the_folder() -> None:
+    """The folder's content may have changed since: what was evaluated is not what is there."""
+    (evaluated,) = ALL.evaluations
+    strange = tuple(replace(system, digest=digest(f"older {system.name}")) for system in evaluated.systems)
+    drawn = front(replace(ALL, evaluations=(replace(evaluated, systems=strange),)))
+    assert drawn is not None
+    assert drawn.points[0].quality.name == "cosine.min"
+    swapped = tuple(
+        replace(system, location=other.location)
+        for system, other in zip(evaluated.systems, reversed(evaluated.systems), strict=True)
+    )
+    drawn = front(replace(ALL, evaluations=(replace(evaluated, systems=swapped),)))
+    assert drawn is not None
+    assert [point.quality.value for point in drawn.points] == [0.91, 0.9]
+    alone = tuple(replace(each, digest="") for each in ALL.entries)  # certificates, of which nobody knows the bundle
+    drawn = front(replace(ALL, entries=alone))
+    assert drawn is not None
+    assert drawn.points[0].quality.name == "cosine.min"
+
+
+def test_tables_say_which_bundle_was_evaluated() -> None:
+    (evaluated,) = ALL.evaluations
+    known, strange = evaluated.systems
+    strange = replace(strange, name="bundle", location="artifacts/before", digest="ef" * 32)
+    reference = replace(strange, name="reference", location="org/model", digest="ab" * 32)
+    evaluated = replace(evaluated, systems=(replace(known, name="bundle", location="moved"), strange, reference))
+    assert [(each.name, each.origin) for each in named(evaluated, ALL.entries)] == [
+        ("before", f"sha256:{digest('before')[:12]}"),
+        ("artifacts/before (sha256:efefefefefef)", "no bundle of this report has this digest"),
+        ("reference", "org/model, checkpoint abababababab"),
+    ]
+    report = replace(ALL, evaluations=(evaluated,))
+    rows = [line for line in markdown(report).splitlines() if line.startswith("| accuracy") and " to " in line]
+    assert [text("artifacts/before (sha256:efefefefefef)") in row for row in rows[-3:]] == [False, True, False]
+    for said in (html(report), markdown(report)):
+        assert "no bundle of this report has this digest" in said
+    assert "<td>artifacts/before (sha256:efefefefefef)</td>" in html(report)
+    assert "no bundle of this report has this digest" not in html(ALL)
+
+
 def test_changes_are_the_rows_that_differ() -> None:
     before, after = ALL.entries
     machine = replace(after.certificate.machine, cpu="Other 1")
@@ -191,10 +232,45 @@ def test_the_change_of_parity_is_a_share_of_its_limit() -> None:
     assert compared.verdicts[1].scale == (1, "share")
 
 
+def test_a_change_without_a_number_is_said_in_words() -> None:
+    (compared,) = ALL.comparisons
+    verdict = replace(
+        compared.verdicts[0],
+        subject="parity",
+        name="output.nan",
+        unit="values",
+        relative=False,
+        baseline=None,
+        change=None,
+        low=None,
+        high=None,
+        test="outside its own limit 0",
+    )
+    report = replace(ALL, comparisons=(replace(compared, verdicts=(verdict,)),))
+    assert (
+        "| parity output.nan | worse | none | 2.31 values | not within the limit | 3 % of the limit | 60 |"
+        in markdown(report).replace("&#95;", "_")
+    )
+    assert ">not within the limit</td>" in html(report)
+    case = Xml.fromstring(junit(report)).find(".//testcase[@classname='comparison.parity']/failure")
+    assert case is not None
+    message = case.get("message") or ""
+    assert message.startswith("worse: none to 2.31 values, not within the limit, allowed 3 % of the limit, outside its")
+
+
+def test_a_side_that_fails_by_itself_is_noted() -> None:
+    (compared,) = ALL.comparisons
+    report = replace(ALL, comparisons=(replace(compared, baseline=replace(compared.baseline, verdict="fail")),))
+    assert text("artifacts/before is outside its own budget") in markdown(report)
+    assert "artifacts/before is outside its own budget" in html(report)
+    assert "outside its own budget" not in html(ALL)
+
+
 def test_what_a_bundle_gives_away_is_said() -> None:
     leak = replace(ALL.entries[0].certificate.checked.findings[0], name="extraction.increase", value=0.5, limit=0.0,
                    better="lower", unit="share", samples=4)  # fmt: skip
     report = replace(ALL, evaluations=(replace(ALL.evaluations[0], findings=(leak,)),))
+    assert Xml.fromstring(junit(report)).find("testsuite[@name='before on the data reviews.jsonl']") is not None
     assert "more than the reference" in markdown(report)
     assert "more than the reference" in html(report)
     case = Xml.fromstring(junit(report)).find(".//testcase[@name='extraction.increase']/failure")

@@ -1,0 +1,22 @@
+"""What fails in a report beside the bundles' own verdicts, in a line each."""
+
+from __future__ import annotations
+
+from compiler.records.document import Report
+from compiler.report.evaluated import named
+
+
+def found_beside(report: Report) -> list[str]:
+    """Failed comparisons, what a bundle gives away, and layers outside their limit."""
+    failed = [
+        f"{each.candidate.location} against {each.baseline.location} FAIL ({', '.join(each.reasons)})"
+        for each in report.comparisons
+        if each.verdict == "fail"
+    ]
+    for evaluated in report.evaluations:
+        first = next((each.name for each in named(evaluated, report.entries)), "no system")
+        failed += [
+            f"{first} on {evaluated.data} FAIL ({finding.name})" for finding in evaluated.findings if not finding.passed
+        ]
+    failed += [f"layer by layer FAIL ({each.first})" for each in report.divergences if each.first]
+    return failed
