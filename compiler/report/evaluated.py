@@ -30,6 +30,11 @@ def named(evaluated: Evaluated, entries: Sequence[Entry]) -> list[Named]:
     return [_named(system, entries) for system in evaluated.systems]
 
 
+def judged(evaluated: Evaluated, entries: Sequence[Entry]) -> str:
+    """The name of the system that the findings are about: the first."""
+    return next((each.name for each in named(evaluated, entries)), "no system")
+
+
 def _named(system: System, entries: Sequence[Entry]) -> Named:
     if system.name == REFERENCE:
         return Named(REFERENCE, f"{system.location}, checkpoint {system.digest[:SHOWN]}", system)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from compiler.records.document import Report
-from compiler.report.evaluated import named
+from compiler.report.evaluated import judged
 
 
 def found_beside(report: Report) -> list[str]:
@@ -14,9 +14,9 @@ def found_beside(report: Report) -> list[str]:
         if each.verdict == "fail"
     ]
     for evaluated in report.evaluations:
-        first = next((each.name for each in named(evaluated, report.entries)), "no system")
+        name = judged(evaluated, report.entries)
         failed += [
-            f"{first} on {evaluated.data} FAIL ({finding.name})" for finding in evaluated.findings if not finding.passed
+            f"{name} on {evaluated.data} FAIL ({finding.name})" for finding in evaluated.findings if not finding.passed
         ]
     failed += [f"layer by layer FAIL ({each.first})" for each in report.divergences if each.first]
     return failed

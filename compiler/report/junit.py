@@ -10,7 +10,7 @@ from compiler.records import Finding
 from compiler.records.comparison import Compared
 from compiler.records.divergence import Diverged
 from compiler.records.document import Entry, Report
-from compiler.report.evaluated import named
+from compiler.report.evaluated import judged
 
 # XML 1.0 has no place for these, not even escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -28,8 +28,8 @@ def junit(report: Report) -> str:
         _comparison(root, compared)
     for evaluated in report.evaluations:
         if evaluated.findings:
-            first = next((each.name for each in named(evaluated, report.entries)), "no system")
-            suite = _suite(root, f"{first} on the data {evaluated.data}", "", evaluated.seconds)
+            name = judged(evaluated, report.entries)
+            suite = _suite(root, f"{name} on the data {evaluated.data}", "", evaluated.seconds)
             _findings(suite, "evaluation", evaluated.findings)
     for diverged in report.divergences:
         _layers(root, diverged)

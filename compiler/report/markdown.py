@@ -9,7 +9,7 @@ from compiler.records.comparison import Compared, Flips, Token, Verdict
 from compiler.records.divergence import Diverged
 from compiler.records.document import Report
 from compiler.report.changes import changes
-from compiler.report.evaluated import named
+from compiler.report.evaluated import judged, named
 from compiler.report.page import Bundle, bundle
 from compiler.report.words import FINDINGS
 
@@ -50,7 +50,8 @@ def _lines(report: Report) -> Iterator[str]:
         for finding in evaluated.findings:
             said = "no more than the reference" if finding.passed else "**more than the reference**"
             value = text(f"{finding.value:.4g} {finding.unit}")
-            yield f"- {text(systems[0].name)}, {text(finding.name)}: {value}, {said}, n = {finding.samples}"
+            subject = f"{judged(evaluated, report.entries)}, {finding.name}"
+            yield f"- {text(subject)}: {value}, {said}, n = {finding.samples}"
     for diverged in report.divergences:
         yield from _layers(diverged)
     if (rows := changes(report.entries)) and not report.comparisons:

@@ -271,7 +271,9 @@ def test_what_a_bundle_gives_away_is_said() -> None:
                    better="lower", unit="share", samples=4)  # fmt: skip
     report = replace(ALL, evaluations=(replace(ALL.evaluations[0], findings=(leak,)),))
     assert Xml.fromstring(junit(report)).find("testsuite[@name='before on the data reviews.jsonl']") is not None
-    assert "more than the reference" in markdown(report)
+    assert "- before, extraction.increase: 0.5 share, **more than the reference**" in markdown(report)
+    nobody = replace(report, evaluations=(replace(report.evaluations[0], systems=()),))
+    assert all("no system" in write(nobody) for write in (html, markdown, junit))
     assert "more than the reference" in html(report)
     case = Xml.fromstring(junit(report)).find(".//testcase[@name='extraction.increase']/failure")
     assert case is not None
