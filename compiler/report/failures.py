@@ -18,5 +18,5 @@ def found_beside(report: Report) -> list[str]:
         failed += [
             f"{name} on {evaluated.data} FAIL ({finding.name})" for finding in evaluated.findings if not finding.passed
         ]
-    failed += [f"layer by layer FAIL ({each.first})" for each in report.divergences if each.first]
+    failed += [f"layer by layer: {each.first} is outside its limit" for each in report.divergences if each.first]
     return failed

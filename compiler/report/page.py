@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from importlib.resources import files
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from compiler.records.comparison import Timing
 from compiler.records.document import Entry, Report
 from compiler.report.changes import changes
 from compiler.report.evaluated import named
+from compiler.report.failures import found_beside
 from compiler.report.front import front
 from compiler.report.growth import growth
 from compiler.report.strip import Strip, strip
@@ -65,6 +66,8 @@ def html(report: Report) -> str:
         report=report,
         bundles=[bundle(entry) for entry in report.entries],
         front=front(report),
+        failures=found_beside(report),
+        verdict="fail" if any(_fails(report)) else "pass",
         systems=partial(named, entries=report.entries),
         changes=changes(report.entries),
         words=FINDINGS,
@@ -73,6 +76,12 @@ def html(report: Report) -> str:
         script=Markup(script),
         script_digest=f"sha256-{digest}",
     )
+
+
+def _fails(report: Report) -> Iterator[bool]:
+    """Of each bundle and each comparison with a baseline, whether its verdict is that."""
+    yield from (entry.certificate.verdict == "fail" for entry in report.entries)
+    yield from (compared.verdict == "fail" for compared in report.comparisons)
 
 
 def bundle(entry: Entry) -> Bundle:

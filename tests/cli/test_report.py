@@ -78,7 +78,7 @@ def test_the_last_line_hides_no_failure(invoke: Invoke, certified: Path, everyth
     answer = invoke("report", certified, compared, diverged, "-o", out)
     assert answer.code == 0  # it was written; the gate is compare's
     failed = "artifacts/after against artifacts/before FAIL (latency-increase:latency_1x32)"
-    layers = "layer by layer FAIL (model.layers.2)"
+    layers = "layer by layer: model.layers.2 is outside its limit"
     assert answer.stdout == f"{out}: bundle fail; {failed}; {layers}\n"
     assert invoke("report", certified, compared, "-o", out, "--json").json["failures"] == [failed]
     fine = everything[3].with_name("fine.json")

@@ -228,6 +228,12 @@ def test_the_change_of_parity_is_a_share_of_its_limit() -> None:
     good = replace(ALL, entries=(ALL.entries[0],) * 2)
     assert 'class="mark fail"' in html(good)  # the bundles pass, the comparison does not
     assert 'class="mark pass"' in html(replace(good, comparisons=()))
+    one = replace(good, entries=good.entries[:1])
+    assert 'class="mark fail"' in html(one)
+    assert "<title>fail: " in html(one)
+    assert '<li class="fail">artifacts/after against artifacts/before FAIL (latency-increase:' in html(one)
+    assert "<title>pass: " in html(replace(one, comparisons=()))
+    assert '<li class="fail">artifacts' not in html(replace(one, comparisons=()))
     assert compared.verdicts[0].scale == (100, "%")
     assert compared.verdicts[1].scale == (1, "share")
 
