@@ -48,6 +48,7 @@ def manifest_of(optimized: Optimized, built: Built) -> Manifest:
         activation=exported.activation,
         encoder=optimized.encoder,
         token_rows=exported.token_rows,
+        padding=exported.padding,
         adapters=exported.adapters,
         plans=built.plans,
     )

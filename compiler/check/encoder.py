@@ -1,7 +1,8 @@
 """Parity of an encoder: the same texts, alone and in padded batches, through the engine and through PyTorch.
 
 Every answer is compared with PyTorch's to the same feed, so the limits know nothing of padding. What padding alone
-changes is compared too, less what it changes in PyTorch.
+changes is compared too: beyond rounding, nothing. Where it changes PyTorch's answers, the manifest says so, and the
+texts of a batch are of one length, as in the runtime.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ def compare_encoder(
 ) -> Compared:
     """All findings; the reference's noise is that of the short texts. `method` is how the engine's products round."""
     task, asked = manifest.task, Examples(manifest, text)
+    run = functools.partial(_run, session, [tensor.name for tensor in manifest.inputs])
     kind = meaning(task, manifest.outputs[0].shape[-1], text.config)
     pool = functools.partial(_pool, manifest, text)
     # The longest text comes first: some models stay with what the first text that they read made of them.
@@ -76,7 +78,7 @@ def compare_encoder(
             return judge(kind, ours, theirs, limits, pool)
 
         def both(feed: Feeds, expected: Feeds | None = None) -> Sides:
-            return _sides(task, feed, session.run(feed), reference.run(feed) if expected is None else expected)
+            return _sides(task, feed, run(feed), reference.run(feed) if expected is None else expected)
 
         try:
             long, first, *rest = map(both, counted(feeds, "the engine's answers"), outputs)
@@ -91,13 +93,17 @@ def compare_encoder(
                 *rounding_findings("vocabulary", *unusual, rounding.of(slice(known, None)), limits),
                 *_judged(kind, asked, both, [long, first, alone], judged),
                 *_padding(same, limits, first, alone),
-                _company(same, session, task, asked),
+                _company(same, run, task, asked),
             ]
             if kind == "vectors":
                 findings.append(_pooling(pool, theirs, list(map(reference.vectors, outputs, feeds))))
         except IncomparableError as error:
             findings = [error.args[0]]
     return Compared(findings, own, feeds[0]["input_ids"].shape[-1])
+
+
+def _run(session: Session, names: Sequence[str], feed: Feeds) -> Feeds:
+    return session.run({name: feed[name] for name in names})
 
 
 def _sides(task: str, feed: Feeds, ours: Feeds, theirs: Feeds) -> Sides:
@@ -129,21 +135,22 @@ def _judged(
 
 
 def _padding(same: Callable[..., Finding], limits: Limits, padded: Sides, alone: Sides) -> list[Finding]:
-    """What padding changes in the engine's answers, less what it changes in PyTorch's."""
-    (padded_ours, padded_theirs), (ours, theirs) = padded, alone
+    """What padding changes in the engine's answers. Rounding is judged less what it changes in PyTorch's."""
+    padded_ours, padded_theirs = padded
+    ours, theirs = (each[: len(padded_ours)] for each in alone)
     less = [one - (their - other) for one, their, other in zip(padded_ours, padded_theirs, theirs, strict=True)]
     return [
         limits.by_noise("padding.max_abs_error", _error(less, ours), len(ours)),
-        same(less, ours, name="padding"),
+        same(padded_ours, ours, name="padding"),
     ]
 
 
-def _company(same: Callable[..., Finding], session: Session, task: str, asked: Examples) -> Finding:
+def _company(same: Callable[..., Finding], run: Callable[[Feeds], Feeds], task: str, asked: Examples) -> Finding:
     """What texts of rare tokens in the same batch, as long as they, change in the engine's answers to others."""
     step("texts beside others")
     alone, company = asked.company()
-    single = [answer for feed in alone for answer in answers(task, session.run(feed), feed)]
-    beside = [answers(task, session.run(feed), feed)[: len(single)] for feed in company]
+    single = [answer for feed in alone for answer in answers(task, run(feed), feed)]
+    beside = [answers(task, run(feed), feed)[: len(single)] for feed in company]
     found = [same(each, single, name="company") for each in beside]
     worst = (min if found[0].better == "higher" else max)(found, key=lambda finding: finding.value)
     return next((finding for finding in found if not finding.passed), worst)

@@ -154,7 +154,7 @@ def _text_findings(asked: Sequence[Asked], decoded: Sequence[np.ndarray], limits
 def _same_findings(
     session: EncoderDecoderSession, manifest: Manifest, asked: Asked, decoded: np.ndarray, limits: Limits
 ) -> list[Finding]:
-    """The same answers in one call, and of each text alone, less what padding changes in PyTorch's."""
+    """The same answers in one call, and of each text alone. Rounding is judged less what padding changes in PyTorch."""
     step("texts alone and together")
     whole = prefill(session, manifest, asked.tokens, _read(session, asked.together))
     starts = list(asked.tokens[:, :1])
@@ -163,7 +163,7 @@ def _same_findings(
         for i, one in enumerate(asked.alone)
     ])  # fmt: skip
     same = decoded - (asked.expected - asked.single)
-    cosines = centered_cosine(same, single)
+    cosines = centered_cosine(decoded, single)
     return [
         *same_answers("cache", decoded, whole, limits),
         *same_answers("batch", same, single, limits),

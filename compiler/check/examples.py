@@ -50,13 +50,15 @@ class Examples:
     def __init__(self, manifest: Manifest, text: Text) -> None:
         self._task, self._context, self._text = manifest.task, manifest.context_length, text
         self._vocabulary = manifest.vocabulary
-        self._names = [tensor.name for tensor in manifest.inputs]
+        # The mask also says which answers count, if the graph has no use for it (FNet).
+        self._names = list(dict.fromkeys([*(tensor.name for tensor in manifest.inputs), "attention_mask"]))
         self._choices = CHOICES if self._task == "multiple-choice" else 1
         self._every = PAIRS.get(self._task, OTHER_PAIRS if "token_type_ids" in self._names else 0)
         # A model that looks for a text's last token by its padding takes no batch of unequal texts without it.
         ends = text.config.get("pad_token_id") is None or text.marks.left
-        self._equal = ends and bool(text.config) and self._task not in TOKENWISE
-        self.batches = TEXTS.get(self._task, BATCH) // BATCH
+        unpadded = ends and bool(text.config) and self._task not in TOKENWISE
+        self._equal = unpadded or manifest.padding != "hidden"
+        self.batches = max(TEXTS.get(self._task, BATCH) // BATCH, len(LENGTHS) if self._equal else 1)
         a_batch = sum(LENGTHS) * self._choices * (2 if self._every == 1 else 1)
         self.most = max(self.batches, min(MOST // BATCH, text.tokens // a_batch))
 
@@ -65,12 +67,19 @@ class Examples:
         return self._feed(self._pieces([self._context] * self._choices, 0))
 
     def batch(self, number: int) -> Feeds:
-        """A batch of `BATCH` texts of many lengths, padded; no two batches have a text in common."""
+        """A batch of `BATCH` texts; no two batches have a text in common.
+
+        Texts are of many lengths, and padded. Where the runtime pads none, they are of one length, another one in the
+        next batch.
+        """
         return self._feed(self._of_batch(number))
 
     def alone(self) -> list[Feeds]:
-        """The texts of the first batch, one by one."""
+        """The texts of the first batch, one by one; then, where those are of one length, a text of each other one."""
         pieces, choices = self._of_batch(0), self._choices
+        if self._equal:
+            for number in range(1, len(LENGTHS)):
+                pieces += self._of_batch(number)[:choices]
         return [self._feed(pieces[i : i + choices]) for i in range(0, len(pieces), choices)]
 
     def company(self) -> tuple[list[Feeds], list[Feeds]]:
@@ -91,11 +100,11 @@ class Examples:
         return spread_tokens(self._vocabulary, (ROUNDS, BATCH // 2 * self._choices, min(COMPANY, self._context)))
 
     def _of_batch(self, number: int) -> list[np.ndarray | Pair]:
-        lengths = [
-            min(LENGTHS[number % len(LENGTHS) if self._equal else index % len(LENGTHS)], self._context)
-            for index in range(BATCH * self._choices)
-        ]
-        return self._pieces(lengths, number)
+        count = BATCH * self._choices
+        if self._equal:
+            length = max(LENGTHS[number % len(LENGTHS)], self._text.least_pair if self._every else 0)
+            return self._pieces([min(length, self._context)] * count, number)
+        return self._pieces([min(LENGTHS[i % len(LENGTHS)], self._context) for i in range(count)], number)
 
     def _pieces(self, lengths: list[int], number: int) -> list[np.ndarray | Pair]:
         pieces: list[np.ndarray | Pair] = list(self._text.pieces(lengths, number * sum(lengths)))

@@ -35,6 +35,7 @@ class Text:
         marks: as given.
         config: config.json beside the tokenizer; {} where there is none.
         tokens: how many there are, special ones left out.
+        least_pair: tokens of the shortest pair that `pairs` makes.
     """
 
     def __init__(self, texts: Sequence[str], tokenizer: Path, marks: Marks) -> None:
@@ -55,6 +56,7 @@ class Text:
         self._suffix: list[int] = suffix
         self._ids: list[int] = [i for i, is_special in zip(encoding.ids, special, strict=True) if not is_special]
         self.tokens = len(self._ids)
+        self.least_pair = self._tokenizer.num_special_tokens_to_add(True) + 2
 
     def windows(self, count: int, tokens: int) -> list[np.ndarray]:
         """At most `count` pieces, one after the other, each (tokens,) int64 with what the model expects in front.
@@ -91,17 +93,16 @@ class Text:
         return found
 
     def pairs(self, lengths: Sequence[int], number: int = 0) -> list[Pair]:
-        """Two texts each, joined as the tokenizer joins them and cut to at most `lengths` tokens.
+        """Two texts each, joined as the tokenizer joins them and cut to at most `lengths` tokens, or to `least_pair`.
 
         `number` counts calls with these lengths; each has texts of its own.
         """
-        least = self._tokenizer.num_special_tokens_to_add(True) + 2
         found, start = [], number * 2 * CHARACTERS * sum(lengths)
         for length in lengths:
             size = CHARACTERS * length
             start %= max(1, len(self._text) - 2 * size)
             first, second = self._text[start : start + size], self._text[start + size : start + 2 * size]
-            self._tokenizer.enable_truncation(max(length, least))
+            self._tokenizer.enable_truncation(max(length, self.least_pair))
             with foreign(CheckpointError, "the tokenizer fails at plain text"):
                 encoding = self._tokenizer.encode(first, second)
             found.append((np.array(encoding.ids, dtype=np.int64), np.array(encoding.type_ids, dtype=np.int64)))

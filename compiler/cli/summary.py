@@ -57,6 +57,7 @@ def summary(bundle: Path) -> dict[str, Any]:
         "plans": [{"target": plan.target, "file": plan.file, "size_bytes": plan.size} for plan in manifest.plans],
         "adapters": certificate.checked.adapters,
         "unread": certificate.unread,
+        "padding": certificate.padding,
     }
 
 
@@ -80,6 +81,8 @@ def show(bundle: Path) -> None:
         ("digest", result["digest"]),
     ]
     table(("", ""), rows)
+    if certificate.padding != "hidden":
+        click.echo(f"padding {certificate.padding}: only texts of equal length are read together")
     if certificate.unread:
         names = ", ".join(certificate.unread[:SHOWN]) + (", ..." if len(certificate.unread) > SHOWN else "")
         click.echo(f"not read, {len(certificate.unread)} that no answer depends on: {names}")

@@ -137,7 +137,7 @@ def _can_pad(text: Text, manifest: Manifest) -> bool:
     """Whether a text's padding is hidden from this model, which must be an encoder."""
     masked = any(tensor.name == "attention_mask" for tensor in manifest.inputs)
     declared = text.config.get("pad_token_id") is not None and text.settings.get("padding_side") != "left"
-    return manifest.kind == "encoder" and masked and declared
+    return manifest.kind == "encoder" and manifest.padding == "hidden" and masked and declared
 
 
 def under(evidence: Evidence, kind: str, seed: int, mask: str) -> Evidence:

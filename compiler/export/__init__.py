@@ -25,6 +25,7 @@ from compiler.export import lora, portable
 from compiler.export.carried import carry
 from compiler.export.encoder_decoder import signatures
 from compiler.export.graph_inputs import Signature, signature
+from compiler.export.padding import padding
 from compiler.export.prefix import prefixed
 from compiler.export.trace import REPORT, trace
 from compiler.records import Exported, Graph, Tensor
@@ -59,6 +60,8 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
             traced = prefixed(virtual, checkpoint.task)
         else:
             traced = signature(loaded, checkpoint.task)
+        pad = model.config.get_text_config().pad_token_id
+        padded = padding(traced, pad, length) if kind == "encoder" else "hidden"
         token_rows = _table(model.get_decoder() if reading else model).weight.shape[0]
     if reading:
         graph, length = _write(model, reading, length, out, portable.ENCODER)
@@ -100,6 +103,7 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
         activation=activation,
         encoder=encoder,
         token_rows=token_rows,
+        padding=padded,
         adapters=lora.write(changes, checkpoint.adapters, out),
     )
 

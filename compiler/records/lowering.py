@@ -36,8 +36,8 @@ class Budget(Record, frozen=True):
         min_top1_agreement: share of positions with the same most likely answer.
         min_greedy_agreement: share of greedily generated tokens equal to the reference's, each continued from its text.
         min_cosine: smallest cosine similarity between a text's vector and the reference's.
-        min_padding_cosine: the same between a text's vector in a padded batch and alone, both of the engine, less what
-            padding changes in PyTorch.
+        min_padding_cosine: the same between a text's vector in a batch, padded as the runtime pads, and alone, both of
+            the engine.
         min_company_cosine: the same beside other texts and alone.
         min_cache_cosine: the same, around the mean, between a generation's logits through the cache (token by token, in
             a batch, as beams, as a conversation) and in one call, the worst token.

@@ -10,6 +10,7 @@ from compiler.records.base import SCHEMA_VERSION, Record
 from compiler.records.pooling import Pooling
 
 Kind = Literal["encoder", "decoder", "encoder-decoder"]
+Padding = Literal["hidden", "changes answers"]
 
 # What a record may say is bounded, so that no file of a few bytes can ask for all memory.
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**40)]  # of parameters
@@ -110,6 +111,8 @@ class Exported(Record, frozen=True):
     `stated_context` is the context that the checkpoint states (0: not known). Where `context_length` is less,
     `context_reason` says why.
 
+    `padding` "changes answers" where PyTorch says something else of a text when padding stands behind it.
+
     `unread` names what of the checkpoint was not read since no answer depends on it: entries of its files, such as
     "config.json: n_ctx", tensors, files.
     """
@@ -133,6 +136,7 @@ class Exported(Record, frozen=True):
     activation: Literal["sigmoid", "none"] | None = None
     encoder: Graph | None = None
     token_rows: int = 0
+    padding: Padding = "hidden"
     stated_context: int = 0
     context_reason: str = ""
     unread: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ import msgspec
 
 from compiler.records.base import SCHEMA_VERSION, Record
 from compiler.records.engine import EngineOptions, Placement, Plan
-from compiler.records.model import Adapter, CacheShape, Count, Graph, Kind, PassRun, Size, Source, Tensor
+from compiler.records.model import Adapter, CacheShape, Count, Graph, Kind, Padding, PassRun, Size, Source, Tensor
 from compiler.records.pooling import Pooling
 from compiler.records.proof import Checked, Machine, Measured
 
@@ -18,7 +18,7 @@ class Certificate(Record, frozen=True):
 
     It holds for texts of up to `context_length` tokens. The checkpoint states `stated_context`; where that is more,
     `context_reason` says why it is not promised. `unread` is what of the checkpoint was not read since no answer
-    depends on it.
+    depends on it. Where `padding` "changes answers", only texts of equal length are read together.
     """
 
     verdict: Literal["pass", "fail"]
@@ -39,6 +39,7 @@ class Certificate(Record, frozen=True):
     context_length: int = 0
     stated_context: int = 0
     context_reason: str = ""
+    padding: Padding = "hidden"
     unread: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
@@ -53,6 +54,7 @@ class Manifest(Record, frozen=True):
 
     `inputs` are what a caller feeds; the graph's `adapter_inputs` are fed for the adapter that a request names.
     `activation` is what a classifier's checkpoint says is done with its logits (None: it does not say).
+    Where `padding` "changes answers", only texts of equal length are read together.
     """
 
     source: Source
@@ -78,6 +80,7 @@ class Manifest(Record, frozen=True):
     activation: Literal["sigmoid", "none"] | None = None
     encoder: Graph | None = None
     token_rows: int = 0
+    padding: Padding = "hidden"
     adapters: tuple[Adapter, ...] = ()
     adapter_inputs: tuple[Tensor, ...] = ()
     plans: tuple[Plan, ...] = ()

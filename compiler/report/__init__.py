@@ -51,5 +51,6 @@ def certificate(
         context_length=checked.context,
         stated_context=optimized.exported.stated_context,
         context_reason=optimized.exported.context_reason,
+        padding=optimized.exported.padding,
         unread=optimized.exported.unread,
     )

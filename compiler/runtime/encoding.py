@@ -1,4 +1,4 @@
-"""Texts through an encoder: cut, batched by length, padded, and run."""
+"""Texts through an encoder: cut, batched by length, padded where that changes no answer, and run."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Encoder:
         # A model that gives one answer a text finds the text's end by its padding token, if at all.
         pooled = not any("sequence" in tensor.shape for tensor in manifest.outputs)
         last = not text.pads or text.settings.get("padding_side") == "left"
-        self._padded = not (pooled and last)
+        self._padded = manifest.padding == "hidden" and not (pooled and last)
 
     def encode(self, texts: Sequence[str | Pair], *, offsets: bool = False) -> list[Encoding]:
         """Tokens of each text, cut where the checkpoint cuts; `offsets` also tells where in the text they are."""

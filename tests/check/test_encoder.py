@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from compiler.check import check
 from compiler.checkpoint.marks import Marks
 from compiler.pooling import FILE
-from compiler.records import Budget, Checked, Dense, Finding, Manifest, Pooling, PoolingMode, Truncate
+from compiler.records import Budget, Checked, Dense, Finding, Manifest, Padding, Pooling, PoolingMode, Truncate
 from compiler.tasks import TASKS
 from tests.check.toy import HIDDEN, TEXT, Feeds, Toy, ToySession, checked, manifest
 from tests.models import write_tokenizer
@@ -79,6 +79,30 @@ def test_a_lost_mask_shows_as_padding(tmp_path: Path) -> None:
         IgnoresPadding(Toy()), manifest("encoder", "int8-dynamic"), tmp_path, budget=Budget(min_cosine=0.99)
     )
     assert "padding.cosine.min" in quantized.reasons
+
+
+class WithoutMask(ToySession):
+    """An engine whose graph has no mask, since its model takes none into account (FNet)."""
+
+    def run(self, feeds: Feeds) -> Feeds:
+        assert set(feeds) == {"input_ids"}
+        return super().run({**feeds, "attention_mask": np.ones_like(feeds["input_ids"])})
+
+
+class SeesPadding(Toy):
+    def run(self, feeds: Feeds) -> Feeds:
+        return super().run({**feeds, "attention_mask": np.ones_like(feeds["attention_mask"])})
+
+
+@pytest.mark.parametrize(("padding", "reasons"), [("hidden", ("padding.cosine.min",)), ("changes answers", ())])
+def test_a_graph_without_a_mask(tmp_path: Path, padding: Padding, reasons: tuple[str, ...]) -> None:
+    write_tokenizer(tmp_path, bos=True)
+    about = manifest("encoder")
+    about = replace(about, inputs=about.inputs[:1], padding=padding)
+    result = check(
+        WithoutMask(Toy()), about, SeesPadding, [TEXT], budget=Budget(), tokenizer=tmp_path / "tokenizer.json"
+    )
+    assert result.reasons == reasons
 
 
 def coarse(output: np.ndarray) -> np.ndarray:

@@ -9,22 +9,22 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from compiler.check.examples import BATCH, CHOICES, Examples
+from compiler.check.examples import BATCH, CHOICES, LENGTHS, Examples
 from compiler.check.feeds import Text
 from compiler.checkpoint.marks import Marks
-from compiler.records import Tensor
+from compiler.records import Padding, Tensor
 from compiler.tasks import TASKS
 from tests.check.toy import TEXT, manifest
-from tests.models import write_tokenizer
+from tests.models import CONTEXT, write_tokenizer
 
 TYPES = Tensor(name="token_type_ids", dtype="int64", shape=("batch", "sequence"))
 
 
-def asked(folder: Path, task: str, *, types: bool = True, **config: object) -> Examples:
+def asked(folder: Path, task: str, *, types: bool = True, padding: Padding = "hidden", **config: object) -> Examples:
     write_tokenizer(folder, bos=True)
     if config:
         (folder / "config.json").write_text(json.dumps(config))
-    about = manifest("encoder", task=task)
+    about = replace(manifest("encoder", task=task), padding=padding)
     about = replace(about, inputs=(*about.inputs, TYPES) if types else about.inputs)
     return Examples(about, Text([TEXT], folder / "tokenizer.json", Marks()))
 
@@ -79,3 +79,28 @@ def test_a_model_that_finds_the_end_by_padding_it_has_not_gets_equal_texts(tmp_p
     assert len({feed["input_ids"].shape[1] for feed in batches}) > 1
     unequal = asked(tmp_path, "token-classification", pad_token_id=None, model_type="gpt2")
     assert not unequal.batch(0)["attention_mask"].all()
+
+
+@pytest.mark.parametrize("task", [task for task, row in TASKS.items() if row.kind == "encoder"])
+def test_where_padding_changes_answers_no_text_is_padded(task: str, tmp_path: Path) -> None:
+    """Pairs have a shortest length, which the other texts of their batch then have too."""
+    found = asked(tmp_path, task, padding="changes answers")
+    batches, alone = [found.batch(number) for number in range(found.batches)], found.alone()
+    others = [feed for feeds in found.company() for feed in feeds]
+    for feed in [*batches, *alone, *found.rare(), *others, found.longest()]:
+        assert feed["attention_mask"].all()
+    shortest = Text([TEXT], tmp_path / "tokenizer.json", Marks()).least_pair
+    lengths = {min(max(length, shortest), CONTEXT) for length in LENGTHS}
+    for feeds in (batches, alone):
+        assert {feed["input_ids"].shape[-1] for feed in feeds} == lengths
+    for row, feed in enumerate(alone[:BATCH]):
+        np.testing.assert_array_equal(feed["input_ids"][0], batches[0]["input_ids"][row])
+
+
+def test_a_graph_without_a_mask_is_asked_with_one(tmp_path: Path) -> None:
+    """The mask tells which of the answers count."""
+    write_tokenizer(tmp_path, bos=True)
+    about = manifest("encoder")
+    about = replace(about, inputs=about.inputs[:1])
+    found = Examples(about, Text([TEXT], tmp_path / "tokenizer.json", Marks()))
+    assert set(found.batch(0)) == {"input_ids", "attention_mask"}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from compiler.check import check
 from compiler.check.limits import CEILING, Limits
 from compiler.check.noise import Noise, noise, spread
-from compiler.records import Budget, Checked, Finding
+from compiler.records import Budget, Checked, Finding, Padding
 from tests.check.toy import TEXT, Feeds, Toy, ToySession, checked, manifest
 from tests.models import write_tokenizer
 
@@ -57,26 +58,36 @@ class DependsOnPadding(Toy):
         return {name: array + width * np.sign(array) for name, array in super().run(feeds).items()}
 
 
-def asked(session: ToySession, folder: Path, reference: type[Toy], precision: str = "float32") -> Checked:
+def asked(session: ToySession, folder: Path, reference: type[Toy], padding: Padding = "hidden") -> Checked:
     write_tokenizer(folder, bos=True)
-    about = manifest("encoder", precision)
+    about = msgspec.structs.replace(manifest("encoder"), padding=padding)
     tokenizer = folder / "tokenizer.json"
     return check(session, about, reference, [TEXT], budget=Budget(min_cosine=0.99), tokenizer=tokenizer)
 
 
-def test_a_model_that_depends_on_padding_is_judged_as_pytorch_is_padded(tmp_path: Path) -> None:
-    """The same model passes within rounding; padding moves its answers by 0.1 and more, and that is no tolerance."""
-    result = asked(ToySession(DependsOnPadding()), tmp_path, DependsOnPadding)
+def test_a_model_that_depends_on_padding_is_judged_as_pytorch_answers_alone(tmp_path: Path) -> None:
+    """Texts of a batch are then of one length; an error of a hundredth of what padding changes is no tolerance."""
+    result = asked(ToySession(DependsOnPadding()), tmp_path, DependsOnPadding, "changes answers")
     assert result.passed
     assert result.noise < 1e-5
     assert finding(result, "padding.max_abs_error").value < 1e-5
-    off = asked(ToySession(DependsOnPadding(), lambda output: output + np.float32(1e-3)), tmp_path, DependsOnPadding)
-    assert "output.max_abs_error" in off.reasons
+    assert finding(result, "padding.cosine.min").value == pytest.approx(1, abs=1e-6)
+    faulty = ToySession(DependsOnPadding(), lambda output: output + np.float32(1e-3))
+    assert "output.max_abs_error" in asked(faulty, tmp_path, DependsOnPadding, "changes answers").reasons
 
 
-def test_an_engine_that_does_not_depend_on_padding_as_its_model_does_fails(tmp_path: Path) -> None:
-    reasons = asked(ToySession(Toy()), tmp_path, DependsOnPadding).reasons
-    assert {"output.max_abs_error", "padding.max_abs_error"} <= set(reasons)
+def test_a_model_that_depends_on_padding_may_not_be_padded(tmp_path: Path) -> None:
+    """The engine is as PyTorch is, padded in the same way; but a text would get another vector in other company."""
+    result = asked(ToySession(DependsOnPadding()), tmp_path, DependsOnPadding)
+    assert result.reasons == ("padding.cosine.min",)
+    assert finding(result, "padding.cosine.min").value < 0.9995
+
+
+@pytest.mark.parametrize("padding", ["hidden", "changes answers"])
+def test_an_engine_that_depends_on_its_batch_otherwise_than_its_model_fails(tmp_path: Path, padding: Padding) -> None:
+    reasons = asked(ToySession(Toy()), tmp_path, DependsOnPadding, padding).reasons
+    assert "output.max_abs_error" in reasons
+    assert ("padding.max_abs_error" in reasons) == (padding == "hidden")
 
 
 class Raises(Toy):

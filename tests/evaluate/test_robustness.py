@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from compiler import bundle
 from compiler.errors import UsageError
@@ -77,6 +78,8 @@ def test_kinds_that_mean_something_to_the_model(case: Callable[[str], Case], dec
     assert kinds(["all"], *encoder) == list(KINDS)
     assert kinds(["padding", "typos"], *encoder) == ["typos", "padding"]
     assert kinds([], *encoder) == []
+    text, about = encoder
+    assert kinds(["all"], text, replace(about, padding="changes answers")) == ["typos", "case", "truncation"]
     assert kinds(["all"], *decoder) == ["typos", "case", "truncation"]
     with pytest.raises(UsageError, match="not for this model"):
         kinds(["padding"], *decoder)

@@ -11,7 +11,7 @@ import pytest
 from compiler.bundle import Files
 from compiler.engines import Feeds
 from compiler.errors import InputError, UsageError
-from compiler.records import Tensor
+from compiler.records import Padding, Tensor
 from compiler.runtime.encoding import BATCH_TOKENS, Encoder
 from compiler.runtime.text import Text
 from tests import models
@@ -39,6 +39,7 @@ def encoder(
     dims: Sequence[str] = ("batch", "sequence"),
     answers: Sequence[str] = ("batch", "sequence"),
     names: Sequence[str] = NAMES,
+    padding: Padding = "hidden",
     **config: Any,
 ) -> Encoder:
     models.write_tokenizer(folder)
@@ -48,6 +49,7 @@ def encoder(
         tuple(Tensor(name=name, dtype="int32", shape=tuple(dims)) for name in names),
         (Tensor(name="last_hidden_state", dtype="float32", shape=tuple(answers)),),
     )
+    manifest = msgspec.structs.replace(manifest, padding=padding)
     return Encoder(manifest, Text(Files(folder, manifest, compared=False), manifest), "feature-extraction")
 
 
@@ -88,6 +90,14 @@ def test_what_reads_its_last_token_is_not_padded(
     list(made.run(session, made.encode(TEXTS)))  # type: ignore[arg-type]
     shapes = [feeds["input_ids"].shape for feeds in session.seen]
     assert shapes == ([(4, 4)] if padded else [(1, 1), (2, 2), (1, 4)])
+
+
+def test_where_padding_changes_answers_texts_of_one_length_go_together(tmp_path: Path) -> None:
+    made, session = encoder(tmp_path, padding="changes answers"), Session()
+    texts = [*TEXTS, "fir", "", "del"]
+    found = [rows for rows, _, _ in made.run(session, made.encode(texts))]  # type: ignore[arg-type]
+    assert found == [[2, 5, 7], [0, 4], [3]]
+    assert all(feeds["attention_mask"].all() for feeds in session.seen)
 
 
 def test_choices_are_one_row_of_several(tmp_path: Path) -> None:
