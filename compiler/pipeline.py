@@ -39,11 +39,13 @@ from compiler.validation.ready import ready
 if TYPE_CHECKING:
     from compiler.checkpoint import Checkpoint
 
+Place = str | os.PathLike[str]
+
 
 def build(
-    model: str | os.PathLike[str] | BuildRequest,
+    model: Place | BuildRequest,
     *,
-    out: Path | None = None,
+    out: Place | None = None,
     progress: Progress = silent,
     **choices: Any,
 ) -> Path:
@@ -67,7 +69,7 @@ def build(
     wanted = request(BuildRequest, model, choices)
     target = profiles.load(wanted.profile)
     requests = recorded(Path(wanted.traffic)) if wanted.traffic else None
-    folder = out or _place(wanted)
+    folder = Path(out or _place(wanted))
     asked.possible(target, wanted)
     ready(target, precision=wanted.precision, targets=wanted.targets, traffic=requests)
     asked.require_outside(wanted.model, folder)
@@ -104,9 +106,9 @@ def build(
 
 
 def export(
-    model: str | os.PathLike[str] | ModelRequest,
+    model: Place | ModelRequest,
     *,
-    out: Path | None = None,
+    out: Place | None = None,
     progress: Progress = silent,
     **choices: Any,
 ) -> Path:
@@ -116,36 +118,37 @@ def export(
     """
     wanted = request(ModelRequest, model, choices)
     place = _place(wanted)
-    folder = out or place.with_name(f"{place.name}-exported")
+    folder = Path(out or place.with_name(f"{place.name}-exported"))
     asked.require_outside(wanted.model, folder)
     require_place(folder, bundle.EXPORTED)
     return _copy(export_stage.run(checkpoint_stage.run(wanted, progress), progress), folder, bundle.EXPORTED)
 
 
 def optimize(
-    exported: Path,
+    exported: Place,
     *,
-    profile: str = "auto",
+    profile: Place = "auto",
     precision: str | None = None,
-    out: Path | None = None,
+    out: Place | None = None,
     strict: bool = False,
     progress: Progress = silent,
 ) -> Path:
     """The second stage alone: lower the portable model in the folder `exported`. Arguments as in `build`."""
-    target, portable = profiles.load(profile), export_stage.opened(exported)
+    source = Path(exported)
+    target, portable = profiles.load(os.fspath(profile)), export_stage.opened(source)
     lowering = target.lowering(portable.record.kind, precision)
-    name = exported.name.removesuffix("-exported")
-    folder = out or exported.parent / f"{name}-{lowering.profile}-{lowering.precision}"
+    name = source.name.removesuffix("-exported")
+    folder = Path(out or source.parent / f"{name}-{lowering.profile}-{lowering.precision}")
     require_place(folder, optimize_stage.RECORD)
     lowered = optimize_stage.run(portable, lowering, strict=strict, progress=progress)
     return _copy(lowered, folder, optimize_stage.RECORD)
 
 
 def check(
-    bundle: Path,
+    bundle: Place,
     *,
-    reference: str | None = None,
-    adapters: Sequence[str] = (),
+    reference: Place | None = None,
+    adapters: Sequence[Place] = (),
     budget: dict[str, float] | None = None,
     seal: bool = False,
     progress: Progress = silent,
@@ -162,42 +165,45 @@ def check(
     Raises:
         CheckpointError: the reference is not the checkpoint that the bundle was built from, or cannot be found.
     """
-    manifest, certificate = _open(bundle)
-    allowed = asked.limits_of(bundle, manifest, certificate, budget or {})
+    folder = Path(bundle)
+    manifest, certificate = _open(folder)
+    allowed = asked.limits_of(folder, manifest, certificate, budget or {})
     checkpoint = checkpoint_of(manifest, reference, progress, adapters)
-    subject = check_stage.Subject(bundle, manifest, certificate.passes)
+    subject = check_stage.Subject(folder, manifest, certificate.passes)
     checked = check_stage.again(subject, checkpoint, allowed, progress)
     if seal:
-        progress(Event("seal", str(bundle)))
-        seal_stage.again(bundle, manifest, certificate, checked, allowed)
+        progress(Event("seal", str(folder)))
+        seal_stage.again(folder, manifest, certificate, checked, allowed)
     return checked
 
 
 def bisect(
-    bundle: Path,
+    bundle: Place,
     *,
-    reference: str | None = None,
-    adapters: Sequence[str] = (),
+    reference: Place | None = None,
+    adapters: Sequence[Place] = (),
     budget: dict[str, float] | None = None,
     progress: Progress = silent,
 ) -> Diverged:
     """Find the first layer at which a bundle's answers leave PyTorch's. Arguments as in `check`."""
-    manifest, certificate = _open(bundle)
-    allowed = asked.limits_of(bundle, manifest, certificate, budget or {})
+    folder = Path(bundle)
+    manifest, certificate = _open(folder)
+    allowed = asked.limits_of(folder, manifest, certificate, budget or {})
     checkpoint = checkpoint_of(manifest, reference, progress, adapters)
-    return check_stage.bisect(bundle, manifest, checkpoint, allowed, progress)
+    return check_stage.bisect(folder, manifest, checkpoint, allowed, progress)
 
 
 def bench(
-    bundle: Path, *, reference: str | None = None, adapters: Sequence[str] = (), progress: Progress = silent
+    bundle: Place, *, reference: Place | None = None, adapters: Sequence[Place] = (), progress: Progress = silent
 ) -> Measured:
     """Measure a bundle and PyTorch again on this machine. Arguments as in `check`."""
     from compiler.measure import measure
 
-    manifest, _ = _open(bundle)
-    folder = checkpoint_of(manifest, reference, progress, adapters).folder
+    folder = Path(bundle)
+    manifest, _ = _open(folder)
+    checkpoint = checkpoint_of(manifest, reference, progress, adapters)
     progress(Event("measure", "engine and PyTorch, one process each"))
-    return measure(bundle, folder, progress=report(progress, "measure"))
+    return measure(folder, checkpoint.folder, progress=report(progress, "measure"))
 
 
 def _open(folder: Path) -> tuple[Manifest, Certificate]:
@@ -206,14 +212,15 @@ def _open(folder: Path) -> tuple[Manifest, Certificate]:
 
 
 def checkpoint_of(
-    manifest: Manifest, reference: str | None, progress: Progress = silent, adapters: Sequence[str] = ()
+    manifest: Manifest, reference: Place | None, progress: Progress = silent, adapters: Sequence[Place] = ()
 ) -> Checkpoint:
     """What a bundle was built from. Arguments and errors as in `check`."""
     from compiler.checkpoint.origins import reopen
 
     require_cache()
-    progress(Event("checkpoint", reference or manifest.source.name))
-    return reopen(manifest, reference, adapters, cache_folder())
+    found = None if reference is None else os.fspath(reference)
+    progress(Event("checkpoint", found or manifest.source.name))
+    return reopen(manifest, found, [os.fspath(each) for each in adapters], cache_folder())
 
 
 def _engine_options(

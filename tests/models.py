@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from compiler import bundle
+from compiler import bundle, records
 from compiler.records import CacheShape, EngineOptions, Kind, Manifest, Normalize, Pooling, Source, Tensor
 
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>", "<user>", "<assistant>")
@@ -261,4 +262,14 @@ def decoder_bundle(folder: Path, *, layout: str = "shared", ends: tuple[int, ...
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ends}))
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
     bundle.seal(folder, manifest("decoder", *signature, layout=layout))
+    return folder
+
+
+def failed(source: Path, folder: Path) -> Path:
+    """A copy of a bundle whose certificate says "fail", here and with the engine that is here."""
+    from tests.cli.conftest import certificate
+
+    shutil.copytree(source, folder)
+    records.save(certificate(), folder / bundle.CERTIFICATE)
+    bundle.seal(folder, bundle.read(folder))
     return folder

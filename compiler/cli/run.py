@@ -37,7 +37,9 @@ class _Command(click.Command):
 @click.command(cls=_Command, short_help="Text through a bundle: generate, classify, answer, compare.")
 @click.argument("bundle", type=options.FOLDER)
 @click.argument("text", nargs=-1)
-@click.option("--prompt", help="The text to go on from, or to put in front of each TEXT to embed.")
+@click.option(
+    "--prompt", help="One text to go on from (-: standard input), or what to put in front of each TEXT to embed."
+)
 @click.option("--prompt-name", metavar="NAME", help="One of the checkpoint's prompts, to put in front of each TEXT.")
 @click.option("--chat", is_flag=True, help="Put the prompt into the model's chat template.")
 @click.option("--max-new-tokens", type=click.IntRange(min=1), help="Stop after this many tokens.")
@@ -80,13 +82,17 @@ def run(
 ) -> None:
     """Do with BUNDLE what it was built for: go on with a text, streamed to stdout, or say something about texts.
 
-    TEXT is one or more texts, by default the lines of standard input. An encoder of token vectors ranks texts by
-    similarity to the first, or to --query, with the prompts that the checkpoint has for queries and documents. For
-    multiple choice, the first is the prompt and the others are the choices.
+    TEXT is one or more texts, by default the lines of standard input, each of which is a text. Each is answered: a
+    single answer is streamed, several have an empty line between them, and --json keeps them apart. With --prompt -
+    all of standard input is one prompt to go on from. An encoder of token vectors ranks texts by similarity to the
+    first, or to --query, with the prompts that the checkpoint has for queries and documents. For multiple choice, the
+    first is the prompt and the others are the choices.
 
     \b
     Examples:
       compile run artifacts/llm --prompt "The capital of France is" --max-new-tokens 20
+      compile run artifacts/llm --prompt - < letter.txt
+      compile run artifacts/llm --json < questions.txt
       echo "Why is the sky blue?" | compile run artifacts/llm --chat --temperature 0.7 --seed 1
       compile run artifacts/encoder "a cat" "a kitten" "a car"
       compile run artifacts/encoder --json < sentences.txt
@@ -114,9 +120,11 @@ def run(
             _show(way.run(model, texts, **given), as_json)
     else:
         _refuse(task, ASKING & set(given))
-        source = prompt if prompt is not None else " ".join(text) if text else _stdin()
+        prompts = _prompts(text, prompt)
         with _load(bundle, no_verify, digest, threads) as model:
-            _generate(model, [{"role": "user", "content": source}] if chat else source, given, as_json)
+            _generate(
+                model, [[{"role": "user", "content": each}] if chat else each for each in prompts], given, as_json
+            )
 
 
 def _hint(option: str, known: Mapping[str, str]) -> str:
@@ -138,19 +146,39 @@ def _refuse(task: str, strange: Set[str]) -> None:
 
 
 def _load(bundle: Path, no_verify: bool, digest: str | None, threads: int | None) -> Model:
+    """The model; what `load` warns of is one line each on stderr."""
     from compiler import runtime
 
-    if not no_verify:
-        return runtime.load(bundle, digest=digest, threads=threads)
-    click.echo(f"{bundle}: not compared with its digests", err=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", runtime.UnverifiedWarning)
-        return runtime.load(bundle, verify=False, digest=digest, threads=threads)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
+        model = runtime.load(bundle, verify=not no_verify, digest=digest, threads=threads)
+    for each in said:
+        unverified = issubclass(each.category, runtime.UnverifiedWarning)
+        click.echo(f"{bundle}: not compared with its digests" if unverified else f"warning: {each.message}", err=True)
+    return model
 
 
-def _generate(model: Model, prompt: Any, settings: dict[str, Any], as_json: bool) -> None:
+def _prompts(text: tuple[str, ...], prompt: str | None) -> list[str]:
+    """What to go on from: each TEXT or line of standard input, or the one of --prompt."""
+    if prompt is None:
+        return list(text) or _stdin().splitlines()
+    if text:
+        raise UsageError("--prompt and TEXT exclude each other", action="give all of them as TEXT, or one as --prompt")
+    return [_stdin() if prompt == "-" else prompt]
+
+
+def _generate(model: Model, prompts: list[Any], settings: dict[str, Any], as_json: bool) -> None:
     from compiler.cli.output import emit
 
+    if len(prompts) > 1:
+        answers: list[str] = model.generate(prompts, **settings)
+        if as_json:
+            pairs = zip(prompts, answers, strict=True)
+            emit({"answers": [{"prompt": prompt, "text": answer} for prompt, answer in pairs]})
+        else:
+            click.echo("\n\n".join(answers))
+        return
+    (prompt,) = prompts
     if as_json:
         emit({"prompt": prompt, "text": model.generate(prompt, **settings)})
         return

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from compiler.runtime import Model
 
 Row = tuple[object, ...]
+FIRST = 6  # numbers of a vector for a person
 
 
 class Shown(NamedTuple):
@@ -41,6 +42,11 @@ def compare(
         value = {"query": query, "texts": texts, "query_vector": asked.tolist(), "vectors": vectors.tolist()}
         return Shown(value, ("similarity", "text"), rows, f"For: {query}")
     vectors = model.embed(texts, normalize=True, adapter=adapter, **prompts)
+    if len(texts) == 1:
+        first = ", ".join(f"{number:.4g}" for number in vectors[0][:FIRST])
+        row = (vectors.shape[1], f"{first}, ..." if vectors.shape[1] > FIRST else first)
+        title = f"Vector of: {texts[0]} (two texts or more are compared; --json gives all numbers)"
+        return Shown({"texts": texts, "vectors": vectors.tolist()}, ("numbers", "the first of them"), [row], title)
     scores = (vectors @ vectors[0]).tolist()
     ranked = sorted(zip(scores[1:], texts[1:], strict=True), reverse=True)
     rows = [(f"{score:.3f}", text) for score, text in ranked]

@@ -30,7 +30,7 @@ def expected(decoder: Path) -> str:
         return model.generate("ban bel", max_new_tokens=8)
 
 
-@pytest.mark.parametrize("words", [("--prompt", "ban bel"), ("ban bel",), ("ban", "bel")])
+@pytest.mark.parametrize("words", [("--prompt", "ban bel"), ("ban bel",)])
 def test_a_prompt_is_streamed(invoke, decoder: Path, expected: str, words: tuple[str, ...]) -> None:
     answer = invoke("run", decoder, *words, "--max-new-tokens", 8)
     assert (answer.code, answer.stdout, answer.stderr) == (0, f"{expected}\n", "")
@@ -39,6 +39,57 @@ def test_a_prompt_is_streamed(invoke, decoder: Path, expected: str, words: tuple
 def test_a_prompt_from_standard_input(invoke, decoder: Path, expected: str) -> None:
     answer = invoke("run", decoder, "--max-new-tokens", 8, "--json", stdin="ban bel\n")
     assert answer.json == {"prompt": "ban bel", "text": expected}
+
+
+@pytest.mark.parametrize("stdin", [None, "ban bel\ndir\n"])
+def test_each_text_is_answered(invoke, decoder: Path, stdin: str | None) -> None:
+    texts = ["ban bel", "dir"]
+    with compiler.load(decoder) as model:
+        expected = model.generate(texts, max_new_tokens=8)
+    words = ["run", decoder, *([] if stdin else texts), "--max-new-tokens", 8]
+    assert expected[0] != expected[1]
+    assert invoke(*words, stdin=stdin).stdout == f"{expected[0]}\n\n{expected[1]}\n"
+    pairs = [{"prompt": text, "text": answer} for text, answer in zip(texts, expected, strict=True)]
+    assert invoke(*words, "--json", stdin=stdin).json == {"answers": pairs}
+
+
+def test_each_text_is_a_chat_of_its_own(invoke, decoder: Path) -> None:
+    chats = [[{"role": "user", "content": text}] for text in ("ban bel", "dir")]
+    with compiler.load(decoder) as model:
+        expected = model.generate(chats, max_new_tokens=8)
+    found = invoke("run", decoder, "ban bel", "dir", "--chat", "--max-new-tokens", 8, "--json").json["answers"]
+    assert [each["text"] for each in found] == expected
+
+
+def test_a_prompt_of_several_lines(invoke, decoder: Path) -> None:
+    with compiler.load(decoder) as model:
+        expected = model.generate("ban\nbel", max_new_tokens=8)
+    words = ["run", decoder, "--prompt", "-", "--max-new-tokens", 8, "--json"]
+    assert invoke(*words, stdin="ban\nbel\n").json == {"prompt": "ban\nbel", "text": expected}
+
+
+def test_a_prompt_and_texts_exclude_each_other(invoke, decoder: Path) -> None:
+    answer = invoke("run", decoder, "dir", "--prompt", "ban")
+    assert answer.code == 2
+    assert "--prompt and TEXT exclude each other" in answer.stderr
+
+
+def test_one_text_has_a_vector(invoke, encoder: Path) -> None:
+    with compiler.load(encoder) as model:
+        vector = model.embed(["ban"], normalize=True)[0]
+    answer = invoke("run", encoder, "ban")
+    assert answer.code == 0
+    assert f"{vector.size}" in answer.stdout.split()
+    assert ", ".join(f"{number:.4g}" for number in vector[:6]) in answer.stdout
+    assert "two texts or more are compared" in answer.stdout
+    assert np.allclose(invoke("run", encoder, "ban", "--json").json["vectors"], [vector])
+
+
+def test_a_verdict_of_fail_is_said(invoke, encoder: Path, tmp_path: Path) -> None:
+    bundle = models.failed(encoder, tmp_path / "failed")
+    answer = invoke("run", bundle, "ban", "bel", "--json")
+    assert answer.code == 0
+    assert answer.stderr == f'warning: {bundle}: its certificate says "fail": perplexity-ratio\n'
 
 
 def test_sampling_options_reach_the_model(invoke, decoder: Path) -> None:
