@@ -167,13 +167,14 @@ def test_an_engine_may_err_as_much_as_rounding_does_and_no_more() -> None:
     assert references.opened == [0]
     assert outcome(noisy(0.1, 2), rounding) == [True, True]
     assert outcome(noisy(0.05, 2), rounding) == [True, True]
-    assert outcome(noisy(0.2, 2), rounding) == [False, True]
-    assert outcome(noisy(0.4, 2), rounding) == [False, False]
+    assert outcome(noisy(0.4, 2), rounding) == [True, True]
+    assert outcome(noisy(0.6, 2), rounding) == [False, True]
+    assert outcome(noisy(0.99, 2), rounding) == [False, False]
 
 
 def test_a_single_answer_that_is_wrong_is_seen() -> None:
     engine = noisy(0.1, 2)
-    engine[7] += 0.4
+    engine[7] += 1.4
     assert outcome(engine, asked(Roundings(noisy(0.1, 1)))) == [True, False]
 
 
@@ -204,7 +205,7 @@ def test_a_few_answers_that_go_another_way_ask_for_more_roundings() -> None:
     rounding = asked(references)
     assert len(references.opened) > 1
     assert outcome(routed(20), rounding) == [True, True]
-    assert outcome(noisy(0.6, 3), rounding)[0] is False
+    assert outcome(noisy(3.0, 3), rounding)[0] is False
 
 
 def test_nothing_is_judged_where_nothing_is_known_of_the_rounding() -> None:
