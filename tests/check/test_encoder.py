@@ -11,10 +11,9 @@ from tokenizers import Tokenizer
 
 from compiler.check import check
 from compiler.checkpoint.marks import Marks
-from compiler.pooling import FILE
-from compiler.records import Budget, Checked, Dense, Finding, Manifest, Padding, Pooling, PoolingMode, Truncate
+from compiler.records import Budget, Checked, Finding, Manifest, Padding
 from compiler.tasks import TASKS
-from tests.check.toy import HIDDEN, TEXT, Feeds, Toy, ToySession, checked, manifest
+from tests.check.toy import TEXT, Feeds, Toy, ToySession, checked, manifest
 from tests.models import write_tokenizer
 
 
@@ -298,26 +297,3 @@ def test_a_text_whose_answer_depends_on_those_beside_it_fails(task: str, tmp_pat
     name = "company.cosine.min" if task == "feature-extraction" else "company.spread.error"
     assert name in reasons
     assert name not in checked(ToySession(Toy(task=task), lambda x: np.round(x * 100) / 100), about, tmp_path).reasons
-
-
-def dense(tmp_path: Path, scale: float = 1.0) -> Pooling:
-    """The identity matrix, times `scale`, behind the mean."""
-    (tmp_path / FILE).write_bytes((scale * np.eye(HIDDEN, dtype=np.float32)).tobytes())
-    return Pooling(modules=(Dense(inputs=HIDDEN, outputs=HIDDEN, bias=False, activation="Identity"),))
-
-
-@pytest.mark.parametrize("precision", ["float32", "int8-dynamic"])
-@pytest.mark.parametrize("mode", ["cls", "max", "weightedmean", "mean_sqrt_len_tokens", "lasttoken"])
-def test_another_pooling_than_the_checkpoints_fails(mode: PoolingMode, precision: str, tmp_path: Path) -> None:
-    about = replace(manifest("encoder", precision), pooling=Pooling(modes=(mode,)))
-    assert checked(ToySession(Toy()), about, tmp_path).reasons == ("pooling.max_relative_error",)
-    assert checked(ToySession(Toy()), replace(about, pooling=Pooling()), tmp_path).passed
-
-
-def test_modules_that_were_read_wrongly_fail(tmp_path: Path) -> None:
-    about = manifest("encoder")
-    assert checked(ToySession(Toy()), replace(about, pooling=dense(tmp_path)), tmp_path).passed
-    scaled = checked(ToySession(Toy()), replace(about, pooling=dense(tmp_path, 1.001)), tmp_path)
-    assert scaled.reasons == ("pooling.max_relative_error",)
-    narrow = replace(about, pooling=Pooling(modules=(Truncate(width=5),)))
-    assert checked(ToySession(Toy()), narrow, tmp_path).reasons == ("output.shape",)
