@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1] / "compiler"
 
 # From the bottom up. Parts in one row do not know each other; a part may import any row below its own.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "closure", "progress"}),
+    frozenset({"errors", "closure", "progress", "figures"}),
     frozenset({"reading"}),
     frozenset({"records", "storage", "corpus", "statistics", "driver"}),
     frozenset({"inventory", "folders"}),

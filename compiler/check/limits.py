@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from compiler.check.noise import Noise
+from compiler.figures import beside
 from compiler.records import Budget, Finding, NoiseSource
 from compiler.statistics import interval
 
@@ -114,9 +115,8 @@ class Limits:
         if found.limit is None or found.limit >= 1:
             return found
         low, high = interval(int(agree.sum()), agree.size)
-        return msgspec.structs.replace(
-            found, low=low, high=high, basis=f"{found.basis}, by the 95 % interval {low:.4g} to {high:.4g}"
-        )
+        ends = " to ".join(beside(end, found.limit)[0] for end in (low, high))
+        return msgspec.structs.replace(found, low=low, high=high, basis=f"{found.basis}, by the 95 % interval {ends}")
 
     def by_rounding(self, name: str, value: float, samples: int, spare: float = 1.0) -> Finding:
         """An error in multiples of what rounding makes; `spare` times as many are allowed where chance has a say."""

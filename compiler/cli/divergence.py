@@ -46,9 +46,9 @@ def _table(title: str, layers: tuple[Layer, ...]) -> None:
     rows = [
         (
             layer.module,
-            "NaN or infinity" if layer.error is None else layer.error,
+            layer.shown,
             *(["-" if layer.relative is None else layer.relative] if absolute else []),
-            "-" if layer.limit is None else layer.limit,
+            layer.shown_limit or "-",
             layer.samples,
             "" if layer.limit is None else "within" if layer.passed else "OUTSIDE",
             layer.precision,

@@ -119,8 +119,8 @@ def show_findings(findings: tuple[Finding, ...], title: str = "Parity with PyTor
     rows = [
         (
             finding.name,
-            finding.value,
-            "-" if finding.limit is None else f"{'<=' if finding.better == 'lower' else '>='} {finding.limit:.4g}",
+            finding.shown,
+            "-" if finding.limit is None else f"{'<=' if finding.better == 'lower' else '>='} {finding.shown_limit}",
             finding.unit,
             finding.samples,
             _judged(finding),

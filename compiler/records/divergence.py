@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from compiler.figures import beside, exact
 from compiler.records.base import SCHEMA_VERSION, Record
 
 
@@ -21,6 +22,20 @@ class Layer(Record, frozen=True):
     samples: int
     limit: float | None
     precision: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The error for a person, beside the limit."""
+        if self.error is None:
+            return "NaN or infinity"
+        return f"{self.error:.4g}" if self.limit is None else beside(self.error, self.limit)[0]
+
+    @property
+    def shown_limit(self) -> str:
+        """The limit for a person; empty where there is none."""
+        if self.limit is None:
+            return ""
+        return exact(self.limit) if self.error is None else beside(self.error, self.limit)[1]
 
     @property
     def passed(self) -> bool:

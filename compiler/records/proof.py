@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from compiler.figures import beside
 from compiler.records.base import SCHEMA_VERSION, Record
 from compiler.records.engine import Serving
 
@@ -30,6 +31,16 @@ class Finding(Record, frozen=True):
     basis: str = ""
     low: float | None = None
     high: float | None = None
+
+    @property
+    def shown(self) -> str:
+        """The value for a person, beside the limit."""
+        return f"{self.value:.4g}" if self.limit is None else beside(self.value, self.limit)[0]
+
+    @property
+    def shown_limit(self) -> str:
+        """The limit for a person; empty where there is none."""
+        return "" if self.limit is None else beside(self.value, self.limit)[1]
 
     @property
     def passed(self) -> bool:

@@ -11,9 +11,10 @@ import msgspec
 from compiler import bundle, inventory, records
 from compiler.cache import Artifact
 from compiler.errors import BudgetError
+from compiler.figures import beside
 from compiler.machine import detect
 from compiler.progress import Event, Progress
-from compiler.records import Budget, Built, Certificate, Checked, FileEntry, Manifest, Measured, Optimized
+from compiler.records import Budget, Built, Certificate, Checked, FileEntry, Finding, Manifest, Measured, Optimized
 from compiler.storage import staging
 
 
@@ -89,15 +90,23 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def _interval(finding: Finding) -> str:
+    """What is judged where the value is a share of a few."""
+    if finding.limit is None or finding.low is None or finding.high is None:
+        return ""
+    low, high = (beside(end, finding.limit)[0] for end in (finding.low, finding.high))
+    return f" (95 % interval {low} to {high})"
+
+
 def outside(folder: str, checked: Checked) -> BudgetError:
     """Every finding that is not within its limit, with the limit."""
     every = [*checked.findings, *(finding for found in checked.adapters.values() for finding in found)]
     broken = [finding for finding in every if not finding.passed]
     return BudgetError(
         f"{folder}: answers left the budget ({', '.join(checked.reasons)})",
-        found="; ".join(f"{finding.name} {finding.value:.4g} {finding.unit}" for finding in broken),
+        found="; ".join(f"{finding.name} {finding.shown} {finding.unit}{_interval(finding)}" for finding in broken),
         expected="; ".join(
-            f"{finding.name} {'<=' if finding.better == 'lower' else '>='} {finding.limit:.4g}" for finding in broken
+            f"{finding.name} {'<=' if finding.better == 'lower' else '>='} {finding.shown_limit}" for finding in broken
         ),
         action="choose a finer --precision, or allow more with --budget; the bundle is written, with verdict fail",
     )
