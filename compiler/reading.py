@@ -16,12 +16,18 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from compiler.errors import CompilerError
+from compiler.errors import CheckpointError, CompilerError, InputError, IntegrityError
 
 T = TypeVar("T")
 
 LARGEST = 64 << 20  # bytes; the largest tokenizer.json in use has 34 MB
 MOST = 4_000_000  # values: about 0.5 GB in memory; the largest tokenizer.json in use has 2 million
+# What a user can do about a broken file, by whose it is.
+ACTIONS: dict[type[CompilerError], str] = {
+    CheckpointError: "download the checkpoint again, or save it again",
+    IntegrityError: "copy the bundle again, or rebuild it",
+    InputError: "correct the file, or name another",
+}
 DEEPEST = 100  # levels of nesting, so that no later copy of it runs out of stack
 LARGEST_TOML = 1 << 20  # bytes
 
@@ -51,14 +57,18 @@ def parse_json(content: bytes | str, kind: type[T], raises: type[CompilerError],
         raise
     except RecursionError as error:
         raise raises(f"{name}: nested too deep", found=str(error), expected=f"at most {DEEPEST} levels") from error
-    except ValueError as error:  # malformed, not Unicode, not of this kind
-        raise raises(f"{name}: not the JSON that belongs here", found=str(error)) from error
+    except msgspec.ValidationError as error:
+        raise raises(f"{name}: not the JSON that belongs here", found=str(error), action=_action(raises)) from error
+    except ValueError as error:  # malformed, not Unicode
+        raise raises(f"{name}: not JSON", found=str(error), expected="JSON", action=_action(raises)) from error
 
 
-def parse_strict(content: bytes | str, kind: Any, raises: type[CompilerError], name: str) -> Any:
+def parse_strict(
+    content: bytes | str, kind: Any, raises: type[CompilerError], name: str, *, expected: str = "JSON"
+) -> Any:
     """The same for JSON by the standard alone, as this project writes it: NaN, Infinity and half characters are none.
 
-    Whole numbers have 64 bits.
+    Whole numbers have 64 bits. `expected` says in an error what belongs there.
     """
     _refuse_many(content, raises, name)
     try:
@@ -71,9 +81,11 @@ def parse_strict(content: bytes | str, kind: Any, raises: type[CompilerError], n
     except RecursionError as error:
         raise raises(f"{name}: nested too deep", found=str(error), expected=f"at most {DEEPEST} levels") from error
     except msgspec.ValidationError as error:
-        raise raises(f"{name}: not the JSON that belongs here", found=str(error)) from error
+        wanted = "" if expected == "JSON" else expected
+        subject = f"{name}: not the JSON that belongs here"
+        raise raises(subject, found=str(error), expected=wanted, action=_action(raises)) from error
     except ValueError as error:
-        raise raises(f"{name}: not JSON", found=str(error)) from error
+        raise raises(f"{name}: not JSON", found=str(error), expected=expected, action=_action(raises)) from error
 
 
 def read_toml(path: Path, raises: type[CompilerError]) -> dict[str, Any]:
@@ -105,6 +117,10 @@ def read_bytes(path: Path, raises: type[CompilerError], *, largest: int = LARGES
         raise
     except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
         raise raises(f"{path}: cannot be read", found=getattr(error, "strerror", None) or str(error)) from error
+
+
+def _action(raises: type[CompilerError]) -> str:
+    return next((action for kind, action in ACTIONS.items() if issubclass(raises, kind)), "correct the file")
 
 
 @contextmanager

@@ -204,6 +204,22 @@ def test_every_stage_alone_on_what_the_one_before_wrote(tiny_decoder: Path, tmp_
             assert why in str(caught.value)
 
 
+def test_places_are_paths_or_text(tiny_decoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[object] = []
+    monkeypatch.setattr("compiler.measure.measure", lambda bundle, *_, **__: measured.append(bundle))
+    for kind in (str, Path):
+        out, model = tmp_path / kind.__name__, kind(tiny_decoder)
+        exported = pipeline.export(model, out=kind(out / "exported"))
+        options = {"profile": PROFILE, "precision": "float32"}
+        optimized = pipeline.optimize(kind(exported), out=kind(out / "optimized"), **options)  # type: ignore[arg-type]
+        bundle = pipeline.build(model, out=kind(out / "bundle"), bench=False, **options)
+        assert (exported, optimized, bundle) == (out / "exported", out / "optimized", out / "bundle")
+        assert pipeline.check(kind(bundle), reference=model, seal=True).passed
+        assert pipeline.bisect(kind(bundle), reference=model).first is None
+        pipeline.bench(kind(bundle), reference=model)
+        assert measured.pop() == bundle
+
+
 def test_a_bundle_is_only_checked_against_its_own_checkpoint(
     tiny_encoder: Path, tiny_decoder: Path, tmp_path: Path
 ) -> None:

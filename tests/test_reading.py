@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from compiler.errors import CheckpointError, ProfileError
+from compiler.errors import CheckpointError, CompilerError, InputError, IntegrityError, ProfileError
 from compiler.reading import DEEPEST, parse_json, parse_strict, read_bytes, read_json, read_toml
 
 BROKEN = {
@@ -31,6 +31,22 @@ def test_broken_json_is_the_callers_error(tmp_path: Path, content: bytes) -> Non
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"config\.json"):
         read_json(path, dict[str, Any], CheckpointError)
+
+
+@pytest.mark.parametrize("name", ["cut short", "another kind", "empty"])
+@pytest.mark.parametrize(
+    ("raises", "action"), [(CheckpointError, "download"), (IntegrityError, "rebuild"), (InputError, "name another")]
+)
+def test_broken_json_says_what_to_do(name: str, raises: type[CompilerError], action: str) -> None:
+    for parse in (parse_json, parse_strict):
+        with pytest.raises(raises) as caught:
+            parse(BROKEN[name], dict[str, Any], raises, "file")
+        assert action in caught.value.action
+        assert caught.value.expected == ("" if name == "another kind" else "JSON")
+        assert caught.value.found
+    with pytest.raises(raises) as caught:
+        parse_strict(BROKEN[name], dict[str, Any], raises, "file", expected="ratings")
+    assert caught.value.expected == "ratings"
 
 
 def test_json_as_transformers_writes_it(tmp_path: Path) -> None:

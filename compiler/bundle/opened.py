@@ -76,7 +76,7 @@ def compare(folder: Path, manifest: Manifest) -> None:
         raise IntegrityError(
             f"{folder}: not what was built",
             found=found,
-            expected=f"the {len(manifest.files)} files of {MANIFEST}, unchanged",
+            expected=f"the {len(manifest.files)} files that {MANIFEST} lists, unchanged",
             action="copy the bundle again, or rebuild it",
         )
 

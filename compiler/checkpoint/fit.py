@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from compiler.checkpoint.heads import served
 from compiler.checkpoint.weights import Stored, stored, weight_files
 from compiler.errors import CheckpointError
 
@@ -50,7 +51,8 @@ def require_fit(
     missing = sorted(name for name in info["missing_keys"] if not (spared and spared in name) and not trained(name))
     unexpected = sorted(info["unexpected_keys"])
     if missing:
-        raise _incomplete(model, shown, task=task, missing=missing, unexpected=unexpected, others=others)
+        advice = another(folder, shown, others)
+        raise _incomplete(model, shown, task=task, missing=missing, unexpected=unexpected, advice=advice)
     header = {name: each for path in weight_files(folder, shown) for name, each in stored(path).items()}
     if lost := [name for name in unexpected if _has_meaning(name, model, header)]:
         raise CheckpointError(
@@ -62,6 +64,18 @@ def require_fit(
     found = sorted({*unexpected, *_passed_over(model, header)})
     _require_frequencies(model, folder, [name for name in found if name.endswith("inv_freq")], shown)
     return found
+
+
+def another(folder: Path, shown: str, tasks: Sequence[str]) -> str:
+    """Which of these tasks to choose instead: those that the weights are for, where there are any."""
+    try:
+        names = [name for path in weight_files(folder, shown) for name in stored(path)]
+    except CheckpointError:  # the task is the mistake to name
+        names = []
+    if not (there := served(folder, names, tasks)):
+        return f"choose another task with --task ({', '.join(tasks)})"
+    lacking = ", ".join(task for task in tasks if task not in there)
+    return f"choose another task with --task: {', '.join(there)}" + (f" (no weights for {lacking})" if lacking else "")
 
 
 def _passed_over(model: Any, header: Iterable[str]) -> Iterator[str]:
@@ -106,7 +120,7 @@ def _require_frequencies(model: Any, folder: Path, names: Sequence[str], shown: 
 
 
 def _incomplete(
-    model: Any, shown: str, *, task: str, missing: list[str], unexpected: list[str], others: Sequence[str]
+    model: Any, shown: str, *, task: str, missing: list[str], unexpected: list[str], advice: str
 ) -> CheckpointError:
     found = f"{len(missing)} tensors missing: {', '.join(missing[:3])}"
     if unexpected:
@@ -126,7 +140,7 @@ def _incomplete(
         found=found,
         action="save the model itself with save_pretrained: its names have other beginnings than transformers'"
         if shifted and not whole
-        else f"choose another task with --task ({', '.join(others)})",
+        else advice,
     )
 
 

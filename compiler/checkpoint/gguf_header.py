@@ -31,7 +31,9 @@ def require_whole(path: Path) -> None:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             try:
                 _Walk(content).whole()
-            except (struct.error, ValueError) as error:
+            except struct.error as error:
+                raise damaged(path, f"{size} bytes, which end within the header") from error
+            except ValueError as error:
                 raise damaged(path, f"{size} bytes; {error}") from error
 
 
@@ -69,7 +71,10 @@ def require_plausible(path: Path, metadata: Mapping[str, Any], shapes: Sequence[
 def damaged(path: Path, found: str) -> CheckpointError:
     """The error for a file that is not whole, with what was found."""
     return CheckpointError(
-        f"{path}: damaged or cut short", found=found, action="download the file again and compare its checksum"
+        f"{path}: damaged or cut short",
+        found=found,
+        expected="a whole GGUF file",
+        action="download the file again and compare its checksum",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,31 @@ def tasks_of(folder: Path) -> list[str]:
     """
     config = _config(folder)
     return [task for task in TASKS if any(_does(task, name, config) for name in _classes(task, config))]
+
+
+def served(folder: Path, stored: Collection[str], tasks: Iterable[str]) -> list[str]:
+    """Of these tasks those whose model finds all its weights among the `stored` ones, by name.
+
+    The one that leaves the fewest over comes first: heads of different tasks may be called alike.
+    """
+    import torch
+    import transformers
+
+    config = _config(folder)
+    unused: dict[str, int] = {}
+    for task in tasks:
+        try:
+            with quiet(), torch.device("meta"):
+                model = getattr(transformers, TASKS[task].auto_class).from_config(config)
+        except Exception:  # noqa: BLE001 - a class that does not take this configuration serves nothing
+            continue
+        begin = f"{model.base_model_prefix}."
+        spared = "pooler." if task == "feature-extraction" else None
+        wanted = {name.removeprefix(begin) for name, _ in model.named_parameters() if not (spared and spared in name)}
+        there = {name.removeprefix(begin) for name in stored}
+        if wanted <= there:
+            unused[task] = len(there - wanted)
+    return sorted(unused, key=unused.__getitem__)
 
 
 def trained_for(folder: Path, config: dict[str, Any], model: str) -> str:

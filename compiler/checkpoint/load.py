@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.checkpoint.adapter import FOLDER as ADAPTER
 from compiler.checkpoint.adapter import ORIGIN, WEIGHTS
-from compiler.checkpoint.fit import require_fit
+from compiler.checkpoint.fit import another, require_fit
 from compiler.checkpoint.heads import tasks_of
 from compiler.checkpoint.quiet import quiet
 from compiler.checkpoint.weights import shapes
@@ -42,7 +42,7 @@ def load_model(folder: Path, task: str, dtype: str = "float32", *, unread: list[
         raise UsageError(
             f'{shown}: this model has no head for "{task}"',
             expected=", ".join(offered),
-            action="choose one of these with --task",
+            action=another(folder, shown, offered),
         )
     loader = getattr(transformers, TASKS[task].auto_class)
     try:

@@ -86,18 +86,23 @@ def read_budget(_context: click.Context, _parameter: click.Parameter, values: tu
     known = Budget.__struct_fields__
     limits: dict[str, float] = {}
     for value in values:
-        key, _, number = value.partition("=")
+        key, separator, number = value.partition("=")
         if key not in known:
             hint = did_you_mean(key, known)
             raise click.BadParameter(f'unknown budget key "{key}"; {hint} known: {", ".join(known)}')
+        if not separator:
+            raise click.BadParameter(f'"{value}" has no value: expected KEY=VALUE, such as {key}=0.99')
         if key in limits:
             raise click.BadParameter(f'"{key}" is given twice')
         try:
             limits[key] = float(number)
+        except ValueError as error:
+            raise click.BadParameter(f'"{value}": "{number}" is not a number') from error
+        if not math.isfinite(limits[key]):
+            raise click.BadParameter(f'"{value}": not a finite number')
+        try:
             msgspec.convert({key: limits[key]}, Budget)
-            if not math.isfinite(limits[key]):
-                raise ValueError("not a finite number")
-        except ValueError as error:  # also msgspec's
+        except msgspec.ValidationError as error:
             raise click.BadParameter(f'"{value}": {str(error).partition(" - at")[0]}') from error
     return limits
 

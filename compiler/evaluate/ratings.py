@@ -73,6 +73,9 @@ class Counted(Record, frozen=True):
     criteria: tuple[Criterion, ...]
 
 
+EXPORTED = "what a page of `compile eval --human` exported"
+
+
 def seal(key: Key) -> str:
     """The key in a form that gives nothing away to somebody who reads the page."""
     return base64.b85encode(msgspec.json.encode(key)[::-1]).decode()
@@ -81,8 +84,8 @@ def seal(key: Key) -> str:
 def read(path: Path) -> Ratings:
     """Raises InputError for a file that no page exported."""
     if not path.exists():
-        raise InputError(f"{path}: no such file", expected="what a page of `compile eval --human` exported")
-    found: Ratings = parse_strict(read_bytes(path, InputError), Ratings, InputError, str(path))
+        raise InputError(f"{path}: no such file", expected=EXPORTED)
+    found: Ratings = parse_strict(read_bytes(path, InputError), Ratings, InputError, str(path), expected=EXPORTED)
     for each in found.ratings:
         if each.criterion not in CRITERIA or not 1 <= each.value <= 5:
             raise InputError(f"{path}: not a rating", found=f"{each.criterion}: {each.value}", expected="1 to 5")

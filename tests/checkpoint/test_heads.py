@@ -236,3 +236,16 @@ def test_a_head_that_reads_a_missing_pooler_is_refused(tmp_path: Path) -> None:
     assert "pooler" in raised.value.found
     assert "text-classification" not in raised.value.action
     load_model(tmp_path, "feature-extraction")
+
+
+def test_a_wrong_task_is_answered_with_those_that_the_weights_are_for(tmp_path: Path) -> None:
+    transformers.BertForSequenceClassification(transformers.BertConfig(**BERT)).save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="no trained weights") as raised:
+        load_model(tmp_path, "fill-mask")
+    offered, _, lacking = raised.value.action.partition(" (no weights for ")
+    assert offered.startswith("choose another task with --task: text-classification, ")
+    assert "feature-extraction" in offered
+    assert "question-answering" in lacking
+    with pytest.raises(UsageError, match="no head") as caught:
+        load_model(tmp_path, "text2text-generation")
+    assert "--task: text-classification, " in caught.value.action

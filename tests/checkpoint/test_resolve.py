@@ -150,6 +150,8 @@ def test_a_head_without_trained_weights_is_refused(folder: Path) -> None:
     with pytest.raises(CheckpointError, match="no trained weights") as caught:
         load_model(folder, "text-classification")
     assert "classifier" in caught.value.found
+    assert caught.value.action.startswith("choose another task with --task: feature-extraction (no weights for ")
+    assert "text-classification" not in caught.value.action
 
 
 def test_a_task_without_a_head_lists_those_there_are(tmp_path: Path) -> None:
