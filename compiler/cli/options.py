@@ -80,7 +80,7 @@ def read_budget(_context: click.Context, _parameter: click.Parameter, values: tu
 
     import msgspec
 
-    from compiler.errors import did_you_mean
+    from compiler.errors import UsageError, did_you_mean
     from compiler.records import Budget
 
     known = Budget.__struct_fields__
@@ -91,19 +91,24 @@ def read_budget(_context: click.Context, _parameter: click.Parameter, values: tu
             hint = did_you_mean(key, known)
             raise click.BadParameter(f'unknown budget key "{key}"; {hint} known: {", ".join(known)}')
         if not separator:
-            raise click.BadParameter(f'"{value}" has no value: expected KEY=VALUE, such as {key}=0.99')
+            raise UsageError(f'--budget "{value}"', found="no value", expected="KEY=VALUE", action="name the limit")
         if key in limits:
             raise click.BadParameter(f'"{key}" is given twice')
         try:
             limits[key] = float(number)
         except ValueError as error:
-            raise click.BadParameter(f'"{value}": "{number}" is not a number') from error
+            raise UsageError(
+                f'--budget "{value}"', found=f'"{number}"', expected="a number", action="name the limit"
+            ) from error
         if not math.isfinite(limits[key]):
-            raise click.BadParameter(f'"{value}": not a finite number')
+            raise UsageError(f'--budget "{value}"', found=number, expected="a finite number", action="name a limit")
         try:
             msgspec.convert({key: limits[key]}, Budget)
         except msgspec.ValidationError as error:
-            raise click.BadParameter(f'"{value}": {str(error).partition(" - at")[0]}') from error
+            wanted = str(error).partition(" - at")[0].removeprefix("Expected ")
+            raise UsageError(
+                f'--budget "{value}"', found=number, expected=wanted, action="name such a limit"
+            ) from error
     return limits
 
 

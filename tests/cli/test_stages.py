@@ -150,12 +150,22 @@ def test_an_unknown_budget_key_lists_the_known(invoke, tmp_path: Path, command: 
 
 
 @pytest.mark.parametrize(
-    "value", ["min_cosine", "min_cosine=", "min_cosine=high", "min_cosine=2", "min_cosine=nan", "noise_factor=inf"]
+    ("value", "found", "expected"),
+    [
+        ("min_cosine", "no value", "KEY=VALUE"),
+        ("min_cosine=", '""', "a number"),
+        ("min_cosine=high", '"high"', "a number"),
+        ("min_cosine=2", "2", "`float` <= 1.0"),
+        ("min_cosine=nan", "nan", "a finite number"),
+        ("noise_factor=inf", "inf", "a finite number"),
+    ],
 )
-def test_a_budget_must_be_a_limit(invoke, value: str) -> None:
-    answer = invoke("build", "m", "--budget", value)
+def test_a_budget_must_be_a_limit(invoke, value: str, found: str, expected: str) -> None:
+    answer = invoke("build", "m", "--budget", value, "--json")
     assert answer.code == 2
-    assert f'"{value}"' in answer.stderr
+    error = answer.json["error"]
+    assert (error["subject"], error["found"], error["expected"]) == (f'--budget "{value}"', found, expected)
+    assert error["action"]
 
 
 def test_a_limit_is_given_once(invoke) -> None:

@@ -109,3 +109,15 @@ def test_an_array_longer_than_its_file_is_not_walked(kind: int, tmp_path: Path) 
     path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + key + bytes(1000))
     with pytest.raises(CheckpointError, match="damaged or cut short"):
         _header(path)
+
+
+@pytest.mark.parametrize("kept", [10, 60, 200])
+def test_a_file_that_ends_within_its_header_says_so(kept: int, tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(gguf_files.write(gguf_files.whole())[:kept])
+    with pytest.raises(CheckpointError, match="damaged or cut short") as caught:
+        _header(path)
+    assert f"{kept} bytes" in caught.value.found
+    assert "unpack_from" not in caught.value.found
+    assert caught.value.expected == "a whole GGUF file"
+    assert caught.value.action
