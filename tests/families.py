@@ -1,7 +1,7 @@
 """Every model family that compiles: tiny random configurations, one row for each family and task.
 
-`scripts/families` runs each row from checkpoint to verdict, and makes the table in the README from what passed. The
-counts in a row are what export keeps whole and what lowering fuses; tests/export/test_families.py and
+`scripts/families` runs each row from checkpoint to verdict, and makes the table in docs/families.md from what passed.
+The counts in a row are what export keeps whole and what lowering fuses; tests/export/test_families.py and
 `scripts/families` hold them.
 """
 

@@ -1,4 +1,4 @@
-"""`scripts/families [--only NAME] [--write] [--json]`: the table of families, and whether the README's claims hold."""
+"""`scripts/families [--only NAME] [--write] [--json]`: the table of families, and whether the documented one holds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from compiler.storage import write_result
 from families_table.row import Row, run
 from tests.families import FAMILIES, Family
 
-README = Path(__file__).parents[2] / "README.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "families.md"
 BEGIN, END = "<!-- families:begin -->", "<!-- families:end -->"
 HEADER = ("family", "task", "attention whole / fused", "norms", "rotary", "max error (limit)", "generation", "export s")
 
@@ -50,7 +50,7 @@ def markdown(rows: list[Row]) -> str:
 
 
 def claimed(text: str) -> set[tuple[str, str]]:
-    """(family, task) of every row between the README's markers."""
+    """(family, task) of every row between the document's markers."""
     block = re.search(f"{BEGIN}(.*?){END}", text, re.DOTALL)
     rows = re.findall(r"^\| ([^|]+) \| ([a-z0-9-]+) \|", block[1] if block else "", re.MULTILINE)
     return {(family.strip(), task) for family, task in rows if family.strip() != HEADER[0]}
@@ -74,7 +74,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="scripts/families",
         description="Compile a tiny random model of every family and task, compare it with PyTorch, and print what "
-        "came out. Ends with 1 when a row of the README's table fails or is missing.",
+        "came out. Ends with 1 when a row of the table in docs/families.md fails or is missing.",
         epilog="examples:\n"
         "  scripts/families\n"
         "  scripts/families --only t5 --only bart\n"
@@ -83,7 +83,7 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--only", action="append", metavar="NAME", help="this family alone; repeatable")
-    parser.add_argument("--write", action="store_true", help="put the rows that pass into the README")
+    parser.add_argument("--write", action="store_true", help="put the rows that pass into docs/families.md")
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     options = parser.parse_args()
     names = {family.name for family in FAMILIES}
@@ -91,9 +91,9 @@ def main() -> int:
         parser.error(f"unknown family {', '.join(unknown)}; known: {', '.join(sorted(names))}")
     if options.only and options.write:
         parser.error("--write needs all families: leave out --only")
-    text = README.read_text(encoding="utf-8")
+    text = DOCUMENT.read_text(encoding="utf-8")
     if options.write and not (BEGIN in text and END in text):
-        parser.error(f"{README} has no {BEGIN} and {END}: put them where the table belongs")
+        parser.error(f"{DOCUMENT} has no {BEGIN} and {END}: put them where the table belongs")
 
     progress = Console(stderr=True, soft_wrap=True)
     rows: list[Row] = []
@@ -107,7 +107,7 @@ def main() -> int:
 
     if options.write:
         text = re.sub(f"{BEGIN}.*?{END}", lambda _: f"{BEGIN}\n{markdown(rows)}\n{END}", text, flags=re.DOTALL)
-        write_result(README, text.encode())
+        write_result(DOCUMENT, text.encode())
     ran = {(row.family, row.task) for row in rows}
     failed = {(row.family, row.task) for row in rows if row.failure}
     broken = {key for key in claimed(text) if key in failed or (key not in ran and not options.only)}
@@ -120,7 +120,7 @@ def main() -> int:
         Console(width=160).print(table)
     for name, task in sorted(broken):
         progress.print(
-            f"[red]the README claims {name} for {task}, and it failed or is no row of tests/families.py[/red]"
+            f"[red]docs/families.md claims {name} for {task}, and it failed or is no row of tests/families.py[/red]"
         )
     return 1 if broken else 0
 
