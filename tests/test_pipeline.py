@@ -10,6 +10,8 @@ import msgspec
 import numpy as np
 import onnx_ir as ir
 import pytest
+import torch
+from transformers import AutoModel, AutoTokenizer
 
 import compiler
 from compiler import machine, pipeline, profile, records
@@ -61,6 +63,32 @@ def test_the_stages_run_in_order_and_the_second_time_from_the_cache(tiny_encoder
     assert records.load(again / CERTIFICATE, Certificate).unread == ("tf_model.h5",)
     with compiler.load(bundle) as model:
         assert model.embed(["hello", "the cat sat"]).shape == (2, 64)
+
+
+@pytest.mark.parametrize("stage", ["export", "check"])
+def test_a_checkpoint_that_changes_during_a_build_leaves_nothing(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    monkeypatch.setenv("TRANSFORMER_COMPILER_CACHE", str(tmp_path / "cache"))
+    model, out = Path(shutil.copytree(tiny_encoder, tmp_path / "model")), tmp_path / "out"
+    config = model / "config.json"
+    before = config.read_text()
+
+    class Writing(Seen):
+        def __call__(self, event: Event) -> None:
+            if event.stage == stage:
+                config.write_text(json.dumps({**json.loads(before), "layer_norm_eps": 0.5}))
+
+    with pytest.raises(CheckpointError, match="changed while it was read"):
+        build(model, out, Writing(), precision="float32")
+    assert not out.exists()
+    config.write_text(before)
+    bundle = build(model, out, Seen(), precision="float32")
+    with compiler.load(bundle) as changed:
+        batch = AutoTokenizer.from_pretrained(tiny_encoder)("the cat", return_tensors="pt")
+        with torch.inference_mode():
+            states = AutoModel.from_pretrained(tiny_encoder)(**batch).last_hidden_state[0]
+        np.testing.assert_allclose(changed.embed("the cat"), states.mean(dim=0).numpy(), atol=1e-5)
 
 
 def test_the_same_files_under_another_path_come_from_the_cache_and_are_called_by_their_new_name(

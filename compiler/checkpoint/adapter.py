@@ -162,15 +162,19 @@ def _find(name: str, location: str) -> Adapter:
         )
     check_safetensors(weights)
     _require_sane(config, weights, location)
-    files = [folder / file for file in (CONFIG, WEIGHTS, "config.json", *TOKENIZER) if (folder / file).is_file()]
-    total = hashlib.sha256("".join(f"{file.name}\0{digest(file)}" for file in files).encode()).hexdigest()
     source = Source(
         kind="hub" if commit else "folder",
         name=location if commit else folder.name,
-        digest=total,
+        digest=content(folder),
         revision=commit,
     )
     return Adapter(name=name, source=source, folder=folder, config=config, location=location)
+
+
+def content(folder: Path) -> str:
+    """SHA-256, in hex, of every file of an adapter that may be read."""
+    files = [folder / file for file in (CONFIG, WEIGHTS, "config.json", *TOKENIZER) if (folder / file).is_file()]
+    return hashlib.sha256("".join(f"{file.name}\0{digest(file)}" for file in files).encode()).hexdigest()
 
 
 def _config(folder: Path, location: str) -> dict[str, Any]:

@@ -26,8 +26,10 @@ from compiler.storage import staging
 LONGEST = 64  # entries of a list that are read
 
 
-def materialize(path: Path, out: Path) -> Path:
+def materialize(path: Path, out: Path, still: Callable[[], None]) -> Path:
     """Dequantize `path` into `out` (config.json, model.safetensors float32, tokenizer.json) unless it is there.
+
+    `still` raises where the file has changed.
 
     Raises:
         CheckpointError: the file is cut short, damaged, of an architecture that transformers cannot read, or holds keys
@@ -45,6 +47,7 @@ def materialize(path: Path, out: Path) -> Path:
             require_kept(path, stage, tokenizer)
         (stage / ORIGIN).write_text(str(path), encoding="utf-8")
         (stage / NOTES).write_text(json.dumps(notes), encoding="utf-8")
+        still()
         seal(stage)
     return out
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from compiler.cache import INDEX, intact, seal
-from compiler.checkpoint.adapter import CONFIG, FOLDER, ORIGIN, TOKENIZER, WEIGHTS, Adapter, last_part
+from compiler.checkpoint.adapter import CONFIG, FOLDER, ORIGIN, TOKENIZER, WEIGHTS, Adapter, content, last_part
 from compiler.checkpoint.apart import require_same_texts
 from compiler.checkpoint.resolve import Checkpoint
 from compiler.checkpoint.weights import shapes
@@ -97,6 +97,11 @@ def _join(checkpoint: Checkpoint, base: Path, adapter: Adapter, cache: Path) -> 
         (folder / FOLDER / ORIGIN).write_text(adapter.location, encoding="utf-8")
         config = read_json(checkpoint.folder / "config.json", dict[str, Any], CheckpointError)
         (folder / "config.json").write_text(json.dumps({**config, **_labels(adapter, config)}, indent=2))
+        if content(adapter.folder) != source.digest:
+            raise CheckpointError(
+                f"{adapter.location}: the adapter changed while it was read",
+                action="build again once nothing writes to it, or from a copy",
+            )
         seal(folder)
     return out
 

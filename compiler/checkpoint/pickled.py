@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 from compiler.cache import seal
@@ -20,8 +21,10 @@ from compiler.storage import staging
 CARRIED = frozenset({".json", ".txt", ".model", ".jinja"})
 
 
-def convert(folder: Path, model: str, out: Path) -> Path:
+def convert(folder: Path, model: str, out: Path, still: Callable[[], None] = lambda: None) -> Path:
     """Write the checkpoint of `folder` into `out` with its weights as safetensors, unless it is there.
+
+    `still` raises where the checkpoint has changed.
 
     Raises:
         CheckpointError: a pickle is damaged, or holds anything but tensors by name.
@@ -62,5 +65,6 @@ def convert(folder: Path, model: str, out: Path) -> Path:
         # Tied tensors share their memory, which safetensors refuses.
         save_file({name: tensor.clone().contiguous() for name, tensor in found.items()}, stage / SAFETENSORS,
                   metadata={"format": "pt"})  # fmt: skip
+        still()
         seal(stage)
     return out

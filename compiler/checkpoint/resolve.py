@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from compiler.cache import answer, intact, key
 from compiler.checkpoint import sentence
 from compiler.checkpoint.accounted import unread
 from compiler.checkpoint.declared import configuration, listing
+from compiler.checkpoint.digests import content, require_unchanged
 from compiler.checkpoint.hub import PICKLES, hub, located
 from compiler.checkpoint.links import require_whole
 from compiler.checkpoint.sane import require_plausible
@@ -23,12 +25,14 @@ from compiler.tasks import TASKS, canonical
 if TYPE_CHECKING:
     from compiler.checkpoint.adapter import Adapter
 
-UNREAD = frozenset({
-    ".md", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".py", ".ipynb", ".sh", ".csv", ".parquet", ".log", ".lock",
-    ".h5", ".msgpack", ".ot", ".onnx", ".onnx_data", ".tflite", ".mlmodel", ".gguf", ".npz", ".arrow",
-})  # fmt: skip
-
 SETFIT = ("model_head.pkl", "model_head.joblib", "config_setfit.json")
+
+
+class Read(NamedTuple):
+    """What was read, and the digest that it had."""
+
+    place: Path
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Checkpoint:
 
     `location` is what the user named. `adapters` are those that stay apart; one that is compiled in is part of
     `folder`, and `compiled_in` is what the user named it by. `original` is the source itself where `folder` was
-    converted from it: a GGUF file, or a folder with pickled weights.
+    converted from it: a GGUF file, or a folder with pickled weights. `read` is what the user named, without adapters.
     """
 
     source: Source
@@ -48,6 +52,12 @@ class Checkpoint:
     adapters: tuple[Adapter, ...] = ()
     compiled_in: str = ""
     original: Path | None = None
+    read: Read | None = None
+
+    def require_unchanged(self) -> None:
+        """Raises CheckpointError where the checkpoint is another one than when it was found; adapters are copies."""
+        if self.read:
+            require_unchanged(self.read.place, self.read.digest, self.location)
 
     @property
     def reference(self) -> Path:
@@ -89,19 +99,22 @@ def resolve(
                 expected="a folder, a .gguf file or a hub id",
                 action="name the folder that holds config.json and model.safetensors",
             )
-        source, folder = _gguf(path, cache)
+        source, folder = _gguf(path, model, cache)
     elif path.is_dir():
         folder = path.resolve()
-        source = Source(kind="folder", name=folder.name, digest=_digest(folder))
+        source = Source(kind="folder", name=folder.name, digest=content(folder))
     else:
         folder, commit = hub(model, revision, allow_pickle=allow_pickle)
-        source = Source(kind="hub", name=model, digest=_digest(folder), revision=commit)
+        source = Source(kind="hub", name=model, digest=content(folder), revision=commit)
 
+    place = path if source.kind == "gguf" else folder
+    still = partial(require_unchanged, place, source.digest, model)
     config = configuration(folder, model)
     _require_tokenizer(folder, model)
-    original = path if source.kind == "gguf" else None
+    original = place if source.kind == "gguf" else None
     if not any((folder / name).exists() for name in (SAFETENSORS, f"{SAFETENSORS}.index.json")):
-        original, folder = folder, _from_pickle(folder, model, source, allow_pickle, cache)
+        out = cache / "checkpoint" / key(source.digest, "pickle", code=[__name__])
+        original, folder = folder, _from_pickle(folder, model, out, allow_pickle=allow_pickle, still=still)
     weights = weight_files(folder, model)
     for path in weights:
         check_safetensors(path)
@@ -124,39 +137,26 @@ def resolve(
             action="choose one with --task if the model has it",
         )
     if found == "feature-extraction":
-        vetted = sentence.unpickled(folder, source.digest, allow_pickle, cache)
+        vetted = sentence.unpickled(folder, source.digest, allow_pickle, cache, still)
         original, folder = original or (folder if vetted != folder else None), vetted
         sentence.pooling(folder)  # refused now if it has to be, not after the export
     elif found == "text-classification":
         sentence.activation(folder, config)
-    return Checkpoint(source=source, folder=folder, task=found, config=config, location=model, original=original)
+    read = Read(place, source.digest)
+    return Checkpoint(source, folder, found, config, location=model, original=original, read=read)
 
 
-def _digest(folder: Path) -> str:
-    """Of every file but those that nothing here reads: documents, code, other frameworks' weights, hidden files."""
-    total = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        if path.is_file() and path.suffix not in UNREAD and not any(part.startswith(".") for part in name.parts):
-            total.update(str(name).encode() + b"\0" + _file_digest(path).encode())
-    return total.hexdigest()
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _gguf(path: Path, cache: Path) -> tuple[Source, Path]:
+def _gguf(path: Path, model: str, cache: Path) -> tuple[Source, Path]:
     with path.open("rb") as file:
         magic = file.read(4)
     if magic != b"GGUF":
         raise CheckpointError(f"{path}: not a GGUF file", found=f"it starts with {magic!r}", expected="b'GGUF'")
     from compiler.checkpoint.gguf import materialize
 
-    digest = _file_digest(path)
-    made_by = key(digest, "gguf", code=[__name__])
-    return Source(kind="gguf", name=path.name, digest=digest), materialize(path, cache / "checkpoint" / made_by)
+    source = Source(kind="gguf", name=path.name, digest=content(path))
+    made_by = key(source.digest, "gguf", code=[__name__])
+    still = partial(require_unchanged, path, source.digest, model)
+    return source, materialize(path, cache / "checkpoint" / made_by, still)
 
 
 def _require_known(config: dict[str, Any], model: str) -> None:
@@ -191,8 +191,7 @@ def _require_tokenizer(folder: Path, model: str) -> None:
         )
 
 
-def _from_pickle(folder: Path, model: str, source: Source, allow_pickle: bool, cache: Path) -> Path:
-    out = cache / "checkpoint" / key(source.digest, "pickle", code=[__name__])
+def _from_pickle(folder: Path, model: str, out: Path, *, allow_pickle: bool, still: Callable[[], None]) -> Path:
     if intact(out):
         return out
     pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
@@ -213,7 +212,7 @@ def _from_pickle(folder: Path, model: str, source: Source, allow_pickle: bool, c
         )
     from compiler.checkpoint.pickled import convert
 
-    return convert(folder, model, out)
+    return convert(folder, model, out, still)
 
 
 def _infer_task(folder: Path, config: dict[str, Any], model: str) -> str:

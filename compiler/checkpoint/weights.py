@@ -83,7 +83,8 @@ def weight_files(folder: Path, model: str, single: str = SAFETENSORS) -> list[Pa
         return [folder / single]
     names = sorted(set(read_json(index, _Index, CheckpointError).weight_map.values()))
     for name in names:
-        if name != Path(name).name or "\\" in name or not name.endswith(suffix) or len(name.encode()) > LONGEST_NAME:
+        plain = name == Path(name).name and not name.startswith(".") and "\\" not in name
+        if not plain or not name.endswith(suffix) or len(name.encode()) > LONGEST_NAME:
             raise CheckpointError(
                 f"{index}: the index names a file outside the checkpoint's weights",
                 found=repr(name)[:80],

@@ -48,7 +48,9 @@ def run(
     started = begin(progress, "check", _compared(answers))
 
     def make(_: Path) -> Checked:
-        return msgspec.structs.replace(_parity(subject, checkpoint, budget, progress), serving=answers)
+        made = msgspec.structs.replace(_parity(subject, checkpoint, budget, progress), serving=answers)
+        checkpoint.require_unchanged()
+        return made
 
     with telling(warn(progress, "check")):
         return artifact(folder, RECORD, Checked, make, started).record

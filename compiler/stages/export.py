@@ -32,7 +32,9 @@ def run(checkpoint: Checkpoint, progress: Progress) -> Artifact[Exported]:
     def make(out: Path) -> Exported:
         from compiler.export import export
 
-        return export(checkpoint, out)
+        made = export(checkpoint, out)
+        checkpoint.require_unchanged()
+        return made
 
     folder = cache_folder() / "export" / key(checkpoint)
     started = begin(progress, "export", f"task {checkpoint.task}")

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from compiler.checkpoint import adapter, load_model, resolve
+from compiler.checkpoint.digests import content
 from compiler.checkpoint.length import context_length
 from compiler.errors import CheckpointError, StorageError, UsageError
 
@@ -269,3 +270,46 @@ def test_positions_that_padding_reserves_do_not_count(folder: Path) -> None:
     for model in (RobertaModel(RobertaConfig(**size, max_position_embeddings=514, pad_token_id=1)),
                   MPNetModel(MPNetConfig(**size, max_position_embeddings=514))):  # fmt: skip
         assert context_length(folder, model) == 512
+
+
+def test_what_a_linked_folder_holds_is_in_the_digest(folder: Path, cache: Path, tmp_path: Path) -> None:
+    part = folder / "1_Pooling"
+    part.mkdir()
+    (part / "config.json").write_text("{}")
+    plain = content(folder)
+    part.rename(tmp_path / "elsewhere")
+    part.symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert content(folder) == plain  # where it lies changes no answer
+    edit(tmp_path / "elsewhere" / "config.json", pooling_mode="cls")
+    assert content(folder) != plain
+
+
+def test_a_folder_that_links_to_itself_has_a_digest(folder: Path) -> None:
+    plain = content(folder)
+    (folder / "again").symlink_to(folder, target_is_directory=True)
+    linked = content(folder)
+    assert linked != plain
+    (folder / "again").unlink()
+    (folder / "again").symlink_to(folder / "..", target_is_directory=True)
+    assert content(folder) not in (plain, linked)
+
+
+@pytest.mark.parametrize("name", [".hidden.safetensors", "../x.safetensors"])
+def test_no_weights_are_read_that_the_digest_leaves_out(folder: Path, cache: Path, name: str) -> None:
+    (folder / "model.safetensors").rename(folder / name)
+    index = {"weight_map": dict.fromkeys(load_file(folder / name), name)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(CheckpointError, match="outside the checkpoint's weights"):
+        resolve(str(folder), cache=cache)
+
+
+def test_a_checkpoint_that_changes_is_told(folder: Path, cache: Path) -> None:
+    found = resolve(str(folder), cache=cache)
+    found.require_unchanged()
+    edit(folder / "config.json", layer_norm_eps=0.5)
+    with pytest.raises(CheckpointError, match="changed while it was read") as caught:
+        found.require_unchanged()
+    assert found.source.digest[:16] in str(caught.value)
+    shutil.rmtree(folder)
+    with pytest.raises(CheckpointError, match="changed while it was read"):
+        found.require_unchanged()

@@ -123,6 +123,7 @@ def test_other_modules_are_refused_by_name(tmp_path: Path, kinds: list[str]) -> 
         ({"type": "os.system"}, "os.system"),
         ({"path": "../1_Pooling"}, "elsewhere"),
         ({"path": "/tmp"}, "elsewhere"),
+        ({"path": ".1_Pooling"}, "elsewhere"),  # digests leave hidden files out
         ({"kwargs": ["task"]}, "task"),
         ({"name": "0"}, "one name"),
         ({"when": "always"}, "when"),

@@ -50,7 +50,8 @@ def modules(folder: Path) -> list[Listed]:
 
 def _vetted(folder: Path, entry: _Entry) -> Listed:
     inside = PurePosixPath(entry.path)
-    strange = inside.is_absolute() or ".." in inside.parts or "\\" in entry.path or "\0" in entry.path
+    hidden = any(part.startswith(".") for part in inside.parts)  # ".." too; digests leave them out
+    strange = inside.is_absolute() or hidden or "\\" in entry.path or "\0" in entry.path
     if strange or len(entry.path.encode()) > LONGEST_NAME:
         raise CheckpointError(f"{folder / LIST}: a module lies elsewhere", found=repr(entry.path)[:80])
     package, _, kind = entry.type.rpartition(".")

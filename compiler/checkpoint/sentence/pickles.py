@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
-from compiler.cache import key
+from compiler.cache import intact, key, seal
 from compiler.checkpoint.sentence.encoder import WEIGHTS
 from compiler.checkpoint.sentence.listing import copy_folders, modules
 from compiler.errors import CheckpointError
@@ -15,11 +16,12 @@ from compiler.storage import staging
 PICKLE = "pytorch_model.bin"
 
 
-def unpickled(folder: Path, digest: str, allow_pickle: bool, cache: Path) -> Path:
+def unpickled(folder: Path, digest: str, allow_pickle: bool, cache: Path, still: Callable[[], None]) -> Path:
     """A folder with the same files in which every module's weights are safetensors; `folder`, if they are already.
 
     Args:
         digest: the checkpoint's.
+        still: raises where the checkpoint has changed.
         allow_pickle: what reading a pickle takes, although only tensors are read from it.
 
     Raises:
@@ -42,7 +44,7 @@ def unpickled(folder: Path, digest: str, allow_pickle: bool, cache: Path) -> Pat
             action="save the model again with sentence-transformers, or pass --allow-pickle if you trust its author",
         )
     out = cache / "checkpoint" / key(digest, str(folder), "modules", code=[__name__])
-    if (out / "config.json").exists():
+    if intact(out):
         return out
     copied = {module.folder.relative_to(folder).parts[0] for module in modules(folder) if module.kind != "Transformer"}
     with staging(out, "config.json") as stage:
@@ -52,6 +54,8 @@ def unpickled(folder: Path, digest: str, allow_pickle: bool, cache: Path) -> Pat
         copy_folders(folder, stage)
         for inside in pickled:
             _convert(stage / inside)
+        still()
+        seal(stage)
     return out
 
 
