@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from compiler.cli.summary import show_findings
-from compiler.figures import apart, beside, exact
+from compiler.figures import all_beside, apart, beside, exact
 from compiler.records import Finding
 from compiler.records.divergence import Layer
 from compiler.stages import seal
@@ -38,6 +38,11 @@ def test_a_value_beside_its_limit(value: float, limit: float, shown: tuple[str, 
 def test_two_measured_values_are_told_apart() -> None:
     assert apart(0.123456789, 0.123459999) == ("0.123457", "0.12346")
     assert apart(12.3456789, 50.0) == ("12.35", "50")
+
+
+def test_all_values_of_one_row_are_told_apart_from_their_limit() -> None:
+    assert all_beside([0.02, 0.029999999], 0.03, "+") == (["+0.02", "+0.029999999"], "0.03")
+    assert all_beside([], 0.03) == ([], "0.03")
 
 
 def test_a_number_as_it_was_given() -> None:

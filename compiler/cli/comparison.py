@@ -51,20 +51,17 @@ def _more(verdict: Verdict, compared: Compared) -> str:
 
 
 def _verdict(verdict: Verdict) -> tuple[object, ...]:
-    interval = "exact"
-    if verdict.low is not None and verdict.high is not None:
-        interval = f"{verdict.scaled(verdict.low, '+')} to {verdict.scaled(verdict.high, '+')}"
     name = f"{verdict.subject} {verdict.name}"
     said = f"{verdict.word.upper()} (gate broken)" if verdict.broken else verdict.word
     test = verdict.test if verdict.p_value is None else f"{verdict.test}, p {verdict.p_value:.3g}"
     return (
         name,
-        "-" if verdict.baseline is None else verdict.baseline,
-        verdict.candidate,
+        verdict.shown.baseline or "-",
+        verdict.shown.candidate,
         verdict.unit,
-        verdict.scaled(verdict.change, "+"),
-        interval,
-        verdict.scaled(verdict.margin, "+"),
+        verdict.changed,
+        verdict.interval,
+        verdict.allowed,
         verdict.samples,
         said,
         test,

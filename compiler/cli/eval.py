@@ -169,7 +169,7 @@ def _evaluate(
         )
     if out is not None:
         write_result(out, records.encode(result))
-    leaks = [f"{each.name} {each.value:.4g} {each.unit}" for each in result.findings if not each.passed]
+    leaks = [f"{each.name} {each.shown} {each.unit}" for each in result.findings if not each.passed]
     if as_json:
         emit(result)
         if leaks:
@@ -201,7 +201,7 @@ def _show(result: Evaluated) -> None:
         header += [other.name, f"less {other.name}"]
     table([*header, "samples"], rows, f"{result.items} items, {result.task}: value (95 % interval)")
     for finding in result.findings:
-        verdict = "as with the reference" if finding.passed else f"RAISED by {finding.value:.4g} {finding.unit}"
+        verdict = "as with the reference" if finding.passed else f"RAISED by {finding.shown} {finding.unit}"
         click.echo(f"{finding.name}: {verdict} ({finding.samples} samples)")
 
 

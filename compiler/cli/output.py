@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,6 +11,8 @@ import click
 import msgspec
 
 UNFOLDED = 10_000
+NOTHING = "-"  # a cell without a value
+_NUMBER = re.compile(r"[-+]?[\d,]+(\.\d+)?(e[-+]\d+)?|[-+]?inf|nan")
 
 
 def emit(result: Any) -> None:
@@ -29,8 +32,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], title: str = 
     heading = Text(title, style="bold") if title else None
     grid = Table(box=box.SIMPLE_HEAD, title=heading, title_justify="left", show_header=any(header))
     for index, name in enumerate(header):
-        numeric = bool(cells) and all(isinstance(row[index], (int, float)) for row in cells)
-        grid.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        numbers = [_is_number(row[index]) for row in cells if row[index] != NOTHING]
+        grid.add_column(name, justify="right" if numbers and all(numbers) else "left", overflow="fold")
     for row in cells:
         grid.add_row(*(Text(number(cell)) for cell in row))
     # Nothing to fold for in a pipe: a path must stay in one piece.
@@ -41,6 +44,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], title: str = 
 def number(value: object) -> str:
     """Four significant digits for floats, everything else as it is."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _is_number(cell: object) -> bool:
+    """Whether it is one, or the text of one."""
+    return isinstance(cell, (int, float)) or (isinstance(cell, str) and bool(_NUMBER.fullmatch(cell)))
 
 
 def size(count: int) -> str:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from compiler.compare.gates import Gates
 from compiler.compare.judge import exactly, judged
+from compiler.figures import all_beside, exact
 from compiler.records import Certificate, Finding
 from compiler.records.comparison import Verdict
 
@@ -63,8 +64,8 @@ def _new(finding: Finding, gates: Gates) -> Verdict:
         enforce=gates.parity.enforce,
         code="parity-loss",
         samples=finding.samples,
-        test=f"{'undecided at' if finding.undecided else 'outside'} its own limit {finding.limit:g};"
-        " the baseline has no such finding",
+        test=f"{'undecided at' if finding.undecided else 'outside'} its own limit {finding.shown_limit}"
+        f" ({finding.shown}); the baseline has no such finding",
     )
 
 
@@ -76,12 +77,13 @@ def _verdict(before: Finding, after: Finding, gates: Gates) -> Verdict:
     in_unit = limit == _perfect(before) or not (isfinite(first) and isfinite(second))
     if in_unit:  # such a limit allows nothing, and has no shares
         change = exactly(_away(after) - _away(before)) if isfinite(after.value) else None
-        margin, test = 0.0, f"against the limit {limit:g}, the same texts"
+        margin, test = 0.0, f"against the limit {exact(limit)}, the same texts"
     else:
         change = exactly(second - first)
         # Never out of the limit, however much the gate allows within; where the baseline is out, no farther than that.
         margin = min(gates.parity.max_increase, 1.0 - first) if first <= 1 else gates.parity.max_increase
-        test = f"share of the limit {limit:g} used: {first:.4g} and {second:.4g}, the same texts"
+        shares, _ = all_beside((first, second), 1.0)
+        test = f"share of the limit {exact(limit)} used: {shares[0]} and {shares[1]}, the same texts"
     return judged(
         "parity",
         before.name,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
+from compiler.figures import all_beside, apart
 from compiler.records.base import SCHEMA_VERSION, Record
 from compiler.records.proof import Machine
 from compiler.records.sealed import Certificate, Manifest
@@ -27,6 +28,8 @@ Part = Literal[
     "machine",
 ]
 Subject = Literal["latency", "memory", "size", "quality", "parity", "certificate", "fusions", "precision"]
+
+LARGEST_WHOLE = 2**53  # beyond it float64 holds no fractions
 
 
 class Baseline(Record, frozen=True):
@@ -55,6 +58,24 @@ class Side(Record, frozen=True):
     def note(self) -> str:
         """What its certificate says against it, or nothing."""
         return f"{self.location} is outside its own budget" if self.verdict == "fail" else ""
+
+
+class Shown(NamedTuple):
+    """Numbers of a verdict as text, without units; empty where there is none."""
+
+    baseline: str
+    candidate: str
+    change: str
+    low: str
+    high: str
+    margin: str
+
+
+def _values(baseline: float | None, candidate: float) -> tuple[str, str]:
+    """Whole numbers are written in full."""
+    if all(float(value or 0).is_integer() and abs(value or 0) < LARGEST_WHOLE for value in (baseline, candidate)):
+        return "" if baseline is None else f"{baseline:,.0f}", f"{candidate:,.0f}"
+    return ("", f"{candidate:.4g}") if baseline is None else apart(baseline, candidate)
 
 
 class Verdict(Record, frozen=True):
@@ -97,12 +118,30 @@ class Verdict(Record, frozen=True):
             return 100, "%"
         return (100, "% of the limit") if self.subject == "parity" and not self.in_unit else (1, self.unit)
 
-    def scaled(self, value: float | None, sign: str = "") -> str:
-        """A change, an end of its interval or the margin as a person reads it; `sign` as in a format's."""
-        if value is None:
-            return "not within the limit"
-        factor, unit = self.scale
-        return f"{factor * value:{sign}.4g} {unit}"
+    @property
+    def shown(self) -> Shown:
+        """The numbers as text, so that one sees which of two values is larger, and which change is beyond the margin."""
+        factor, _ = self.scale
+        changes = [factor * value for value in (self.change, self.low, self.high) if value is not None]
+        texts, margin = all_beside(changes, factor * self.margin, "+")
+        change, low, high = [*texts, "", "", ""][:3]
+        return Shown(*_values(self.baseline, self.candidate), change, low, high, margin)
+
+    @property
+    def changed(self) -> str:
+        """The change with its unit."""
+        return f"{self.shown.change} {self.scale[1]}" if self.shown.change else "not within the limit"
+
+    @property
+    def interval(self) -> str:
+        """The interval of the change with its unit."""
+        shown, (_, unit) = self.shown, self.scale
+        return f"{shown.low} {unit} to {shown.high} {unit}" if shown.low else "exact"
+
+    @property
+    def allowed(self) -> str:
+        """The margin with its unit."""
+        return f"{self.shown.margin} {self.scale[1]}"
 
 
 class Timing(Record, frozen=True):

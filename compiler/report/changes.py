@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from compiler.figures import exact
 from compiler.records import Certificate
 from compiler.records.document import Entry
 
@@ -34,7 +35,7 @@ def _facts(certificate: Certificate) -> dict[str, str]:
         "task": certificate.task,
         "profile": certificate.profile,
         "precision": certificate.precision,
-        **{f"budget {name}": f"{value:g}" for name, value in certificate.budget.items()},
+        **{f"budget {name}": exact(value) for name, value in certificate.budget.items()},
         **{f"pass {name}": "changed the model" for name in dict.fromkeys(run.name for run in kept)},
         **{f"nodes {name}": str(count) for name, count in sorted(operators.items())},
         "processor": certificate.machine.cpu,

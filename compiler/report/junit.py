@@ -70,8 +70,8 @@ def _comparison(root: Xml.Element, compared: Compared) -> None:
     causes = "; ".join(cause.text for cause in compared.causes)
     for each in compared.verdicts:
         before = "none" if each.baseline is None else repr(each.baseline)
-        said = f"{each.word}: {before} to {each.candidate!r} {each.unit}, {each.scaled(each.change)}"
-        said += f"{'' if each.change is None else ' worse'}, allowed {each.scaled(each.margin)}, {each.test}, "
+        said = f"{each.word}: {before} to {each.candidate!r} {each.unit}, {each.changed}"
+        said += f"{'' if each.change is None else ' worse'}, allowed {each.allowed}, {each.test}, "
         said += f"n = {each.samples}" + (f"; likeliest causes: {causes}" if causes else "")
         _case(suite, f"comparison.{each.subject}", each.name, not each.broken, said)
 

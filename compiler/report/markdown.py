@@ -49,7 +49,7 @@ def _lines(report: Report) -> Iterator[str]:
         )
         for finding in evaluated.findings:
             said = "no more than the reference" if finding.passed else "**more than the reference**"
-            value = text(f"{finding.value:.4g} {finding.unit}")
+            value = text(f"{finding.shown} {finding.unit}")
             subject = f"{judged(evaluated, report.entries)}, {finding.name}"
             yield f"- {text(subject)}: {value}, {said}, n = {finding.samples}"
     for diverged in report.divergences:
@@ -81,7 +81,7 @@ def _bundle(of: Bundle) -> Iterator[str]:
     ]
     disk = [(f"on disk, {each.name}", f"{each.disk_bytes / 1e6:,.1f} MB", "1") for each in of.runners]
     cost = [
-        (FINDINGS.get(each.name, each.name), f"{each.value:.4g} {each.unit}{_limit(each)}", f"{each.samples:,}")
+        (FINDINGS.get(each.name, each.name), f"{each.shown} {each.unit}{_limit(each)}", f"{each.samples:,}")
         for each in of.cost
     ]
     yield from _table(("", "value", "n"), [*gained, *disk, *cost])
@@ -95,10 +95,10 @@ def _bundle(of: Bundle) -> Iterator[str]:
         (
             (
                 f"{name}: {each.name}" if name else each.name,
-                f"{each.value:.4g} {each.unit}",
+                f"{each.shown} {each.unit}",
                 _limit(each).strip(" ,"),
                 f"{each.samples:,}",
-                "" if each.limit is None else "pass" if each.passed else "FAIL",
+                _judged(each),
             )
             for name, each in found
         ),
@@ -121,10 +121,10 @@ def _comparison(compared: Compared) -> Iterator[str]:
             (
                 f"{each.subject} {each.name}",
                 each.word,
-                "none" if each.baseline is None else f"{each.baseline:.4g} {each.unit}",
-                f"{each.candidate:.4g} {each.unit}",
-                _change(each),
-                each.scaled(each.margin),
+                "none" if each.baseline is None else f"{each.shown.baseline} {each.unit}",
+                f"{each.shown.candidate} {each.unit}",
+                each.changed if each.change is None else f"{each.changed} ({each.interval})",
+                each.allowed,
                 f"{each.samples:,}",
             )
             for each in compared.verdicts
@@ -150,15 +150,6 @@ def _more(each: Verdict) -> str:
 
 def _token(token: Token) -> str:
     return str(token.index) if token.text is None else f"{token.index} ({token.text})"
-
-
-def _change(each: Verdict) -> str:
-    change = each.scaled(each.change, "+")
-    if each.change is None:
-        return change
-    if each.low is None or each.high is None:
-        return f"{change}, exact"
-    return f"{change} ({each.scaled(each.low, '+')} to {each.scaled(each.high, '+')})"
 
 
 def _flips(flips: Flips) -> Iterator[str]:
@@ -195,9 +186,9 @@ def _layers(diverged: Diverged) -> Iterator[str]:
             (
                 layer.module,
                 layer.precision,
-                "NaN or infinity" if layer.error is None else f"{layer.error:.3g}",
-                "" if layer.relative is None else f"{layer.relative:.3g}",
-                "" if layer.limit is None else f"{layer.limit:.3g}",
+                layer.shown,
+                "" if layer.relative is None else f"{layer.relative:.4g}",
+                layer.shown_limit,
                 f"{layer.samples:,}",
                 "" if layer.limit is None else "pass" if layer.passed else "FAIL",
             )
@@ -210,7 +201,13 @@ def _layers(diverged: Diverged) -> Iterator[str]:
 def _limit(finding: Finding) -> str:
     if finding.limit is None:
         return ""
-    return f", {'≤' if finding.better == 'lower' else '≥'} {finding.limit:.4g}"
+    return f", {'≤' if finding.better == 'lower' else '≥'} {finding.shown_limit}"
+
+
+def _judged(finding: Finding) -> str:
+    if finding.limit is None:
+        return ""
+    return "pass" if finding.passed else "UNDECIDED" if finding.undecided else "FAIL"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -59,7 +59,7 @@ def html(report: Report) -> str:
     environment = Environment(
         loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": number, "size": size, "growth": growth, "strip": _both}
+    environment.filters |= {"number": number, "told": told, "size": size, "growth": growth, "strip": _both}
     script = _read("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("page.html.jinja").render(
@@ -120,16 +120,16 @@ def headlines(findings: tuple[Finding, ...]) -> list[Finding]:
 
 def number(value: float) -> Markup:
     """Four significant digits."""
-    text = f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 10_000 else f"{value:.4g}"
-    return _data(value, text)
+    return told(value, f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 10_000 else f"{value:.4g}")
 
 
 def size(value: int) -> Markup:
     """Bytes, read as MB (10**6 bytes)."""
-    return _data(value, f"{value / 1e6:,.1f} MB")
+    return told(value, f"{value / 1e6:,.1f} MB")
 
 
-def _data(value: float, text: str) -> Markup:
+def told(value: float, text: str) -> Markup:
+    """A value that a person reads as this text."""
     return Markup('<data value="{}">{}</data>').format(repr(value), text)
 
 

@@ -25,6 +25,14 @@ def test_a_piped_table_keeps_long_cells_whole_and_markup_as_text(capsys: pytest.
     assert "[bold]title[/bold]" in lines[0]
 
 
+def test_numbers_and_their_texts_stand_on_the_right(capsys: pytest.CaptureFixture[str]) -> None:
+    output.table(("a", "b", "c"), [("0.9994015", "x", 12), ("-", "1", 3), ("+1.2e-05", "y", "1,234")])
+    rows = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert "0.9994015   x      12" in rows
+    assert "-   1       3" in rows
+    assert "+1.2e-05   y   1,234" in rows
+
+
 def test_a_table_without_rows(capsys: pytest.CaptureFixture[str]) -> None:
     output.table(("name",), [])
     assert "name" in capsys.readouterr().out

@@ -216,3 +216,17 @@ def test_a_baseline_is_saved_and_compared_with(
     answer = invoke("compare", "v1", classifier / CERTIFICATE)
     assert answer.code == 2
     assert "--no-bench" in answer.stderr
+
+
+def test_what_breaks_a_gate_is_shown_beyond_its_margin(invoke: Invoke, certificates: Files, tmp_path: Path) -> None:
+    """The limit was given with eight digits; four would show equal values and a gate that is broken for nothing."""
+    for path, value in zip(certificates, (0.99940158, 0.99940152), strict=True):
+        near = Finding(name="cosine", value=value, unit="cosine", samples=9, better="higher", limit=0.99940157)
+        reasons = () if near.passed else ("cosine",)
+        checked = msgspec.structs.replace(certificate().checked, findings=(near,), reasons=reasons)
+        records.save(passing(checked=checked), path)
+    answer = invoke("compare", *certificates, "--no-latency")
+    assert answer.code == 9
+    (row,) = [line for line in answer.stdout.splitlines() if line.strip().startswith("parity cosine")]
+    assert row.split()[2:4] == ["0.9994016", "0.9994015"]
+    assert "share of the limit 0.99940157 used: 0.99998 and 1.0001" in row

@@ -92,7 +92,7 @@ def test_a_limit_that_allows_nothing_has_no_shares(before: float, after: float, 
     of = [finding(value, unit="items", better="lower", limit=0.0) for value in (before, after)]
     verdict = parity.verdicts(*(side(checked=each).certificate for each in of), LOOSE)[0]
     assert (verdict.word, verdict.change, verdict.margin) == (word, change, 0.0)
-    assert verdict.scaled(verdict.change, "+") == f"{change:+g} items"
+    assert verdict.changed == f"{change:+g} items"
 
 
 def certified(*reasons: str) -> Certificate:
