@@ -242,6 +242,7 @@ def manifest(
         files={},
         cache=CacheShape(**CACHE, layout=layout) if layout else None,
         pooling=pooling,
+        padding="hidden",
     )
 
 

@@ -34,18 +34,15 @@ def show_compared(compared: Compared) -> None:
     for verdict in compared.verdicts:
         if verdict.word == "not enough data":
             click.echo(f"not enough data: {verdict.subject} {verdict.name}: {_more(verdict, compared)}")
-    for side in (compared.baseline, compared.candidate):
-        if side.note:
-            click.echo(f"note: {side.note}")
+    for note in (*compared.baseline.notes, *compared.candidate.notes):
+        click.echo(f"note: {note}")
     click.echo(f"verdict: {'pass' if compared.verdict == 'pass' else 'FAIL: ' + ', '.join(compared.reasons)}")
 
 
 def _more(verdict: Verdict, compared: Compared) -> str:
-    if verdict.more is None:
-        return "more samples will not decide"
-    said = f"about {verdict.more} more samples would decide"
+    said = verdict.wanted
     rounds = next((len(each.baseline) for each in compared.timings if each.name == verdict.name), 0)
-    if rounds and compared.baseline.kind == compared.candidate.kind == "bundle":
+    if rounds and verdict.more is not None and compared.baseline.kind == compared.candidate.kind == "bundle":
         said += f", with --max-rounds {math.ceil(rounds * (1 + verdict.more / verdict.samples))}"
     return said
 

@@ -81,8 +81,8 @@ def show(bundle: Path) -> None:
         ("digest", result["digest"]),
     ]
     table(("", ""), rows)
-    if certificate.padding != "hidden":
-        click.echo(f"padding {certificate.padding}: only texts of equal length are read together")
+    if manifest.kind == "encoder" and manifest.padding != "hidden":
+        click.echo(f"padding {manifest.padding}: only texts of equal length are read together")
     if certificate.unread:
         names = ", ".join(certificate.unread[:SHOWN]) + (", ..." if len(certificate.unread) > SHOWN else "")
         click.echo(f"not read, {len(certificate.unread)} that no answer depends on: {names}")

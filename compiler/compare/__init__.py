@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from msgspec.structs import replace
+
 from compiler.compare import certified, content, latency, parity, quality
 from compiler.compare.causes import causes
 from compiler.compare.changes import changes
@@ -60,6 +62,7 @@ def compare(
     if evaluations:
         verdicts += quality.verdicts(baseline, candidate, evaluations, gates)
     timed: latency.Timed | None = None
+    first, second = baseline.side, candidate.side
     if with_latency and baseline.folder and candidate.folder:
         timed = latency.measured_here(
             baseline,
@@ -71,8 +74,13 @@ def compare(
         )
     elif with_latency:
         timed = latency.stored(baseline, candidate)
+        first, second = (replace(each.side, unsteady=latency.disturbed(each)) for each in (baseline, candidate))
     if timed:
-        verdicts += [latency_verdict(timing, gates, paired=timed.paired, looks=timed.looks) for timing in timed.timings]
+        noisy = {each.series for each in (*first.unsteady, *second.unsteady)}
+        verdicts += [
+            latency_verdict(timing, gates, paired=timed.paired, looks=timed.looks, steady=timing.name not in noisy)
+            for timing in timed.timings
+        ]
         verdicts.append(memory_verdict(*timed.memory, gates))
     verdicts += parity.verdicts(baseline.certificate, candidate.certificate, gates)
     verdicts.append(certified.verdict(baseline.certificate, candidate.certificate, gates))
@@ -83,8 +91,8 @@ def compare(
         verdict="fail" if reasons else "pass",
         reasons=reasons,
         undecided=tuple(f"{each.subject}:{each.name}" for each in verdicts if each.word == "not enough data"),
-        baseline=baseline.side,
-        candidate=candidate.side,
+        baseline=first,
+        candidate=second,
         verdicts=tuple(verdicts),
         causes=tuple(causes(verdicts, rows)),
         changes=tuple(rows),

@@ -20,7 +20,7 @@ def verdict(baseline: Certificate, candidate: Certificate, gates: Gates) -> Verd
         unit="reasons",
         margin=0.0,
         enforce=gates.certificate.enforce,
-        code="certificate",
+        code="certificate:fail",
         samples=len(candidate.checked.findings),
         test=said,
         failed=bool(after),

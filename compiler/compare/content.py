@@ -100,27 +100,27 @@ def verdicts(baseline: Opened, candidate: Opened, gates: Gates) -> list[Verdict]
                 relative=True,
                 margin=gates.size.max_increase,
                 enforce=gates.size.enforce,
-                code="size-increase",
+                code="size-increase:disk",
                 samples=1,
                 test="exact",
             )
         )
     first, second = fusions(baseline.certificate), fusions(candidate.certificate)
-    losses = sum(lost_fusions(baseline.certificate, candidate.certificate).values())
+    lost = lost_fusions(baseline.certificate, candidate.certificate)
     gained = sum(lost_fusions(candidate.certificate, baseline.certificate).values())
     found.append(
         judged(
             "fusions",
-            "lost",
+            "in all",
             (sum(first.values()), sum(second.values())),
-            exactly(losses or -gained),
-            unit="fusions",
+            exactly(sum(lost.values()) or -gained),
+            unit="fused nodes",
             better="higher",
             margin=gates.fusions.lost,
             enforce=gates.fusions.enforce,
-            code="fusions",
+            code="fusions:lost",
             samples=1,
-            test="exact",
+            test=f"came apart: {', '.join(f'{count} of {name}' for name, count in lost.items())}" if lost else "exact",
         )
     )
     shared = set(baseline.precisions) & set(candidate.precisions)
@@ -136,7 +136,7 @@ def verdicts(baseline: Opened, candidate: Opened, gates: Gates) -> list[Verdict]
                 unit="modules",
                 margin=gates.precision.lowered,
                 enforce=gates.precision.enforce,
-                code="precision",
+                code="precision:lowered",
                 samples=len(shared),
                 test="exact",
             )

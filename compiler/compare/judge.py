@@ -67,7 +67,7 @@ def judged(
     Args:
         values: of the baseline and the candidate.
         change: more than 0 is worse; an interval without width is an exact value. None: worse, by no number.
-        enforce: whether "worse" or "failed" breaks a gate; `code` is what that is called then.
+        enforce: whether "worse" or "failed" breaks a gate; `code` is the reason code then.
         least: more samples without which nothing can be said.
         failed: by its own certificate.
     """
@@ -91,7 +91,7 @@ def judged(
         margin=margin,
         word=said,
         broken=broken,
-        code=f"{code}:{name}" if broken else "",
+        code=code if broken else "",
         test=test,
         p_value=p_value,
         more=None if more is None else max(more, least),

@@ -18,7 +18,7 @@ from compiler.machine import threads
 from compiler.measure.process import Worker
 from compiler.measure.protocol import Spec
 from compiler.measure.workloads import workloads_of
-from compiler.records import Measured
+from compiler.records import Measured, Unsteady
 from compiler.records.comparison import Timing
 
 LEAST_ROUNDS, MOST_ROUNDS = 5, 12
@@ -129,6 +129,12 @@ def stored(baseline: Opened, candidate: Opened) -> Timed:
         raise UsageError("latency: no series is stored of both", action=INSTEAD)
     peaks = (float(first.engine.peak_memory_bytes),), (float(second.engine.peak_memory_bytes),)
     return Timed(timings, peaks, paired=False, looks=1)
+
+
+def disturbed(side: Opened) -> tuple[Unsteady, ...]:
+    """The engine's stored series that other work on the machine disturbed."""
+    measured = side.certificate.measured
+    return tuple(each for each in measured.unsteady if each.runner == measured.engine.name) if measured else ()
 
 
 def looks_at(most_rounds: int) -> tuple[int, ...]:

@@ -62,7 +62,7 @@ def _new(finding: Finding, gates: Gates) -> Verdict:
         better=finding.better,
         margin=0.0,
         enforce=gates.parity.enforce,
-        code="parity-loss",
+        code=f"parity-loss:{finding.name}",
         samples=finding.samples,
         test=f"{'undecided at' if finding.undecided else 'outside'} its own limit {finding.shown_limit}"
         f" ({finding.shown}); the baseline has no such finding",
@@ -93,7 +93,7 @@ def _verdict(before: Finding, after: Finding, gates: Gates) -> Verdict:
         better=before.better,
         margin=margin,
         enforce=gates.parity.enforce,
-        code="parity-loss",
+        code=f"parity-loss:{before.name}",
         samples=min(before.samples, after.samples),
         test=test,
         in_unit=in_unit,

@@ -85,7 +85,7 @@ def _verdict(before: Metric, after: Metric, gates: Gates) -> Verdict:
         better=before.better,
         margin=gates.quality.metrics.get(before.name, gates.quality.max_drop * abs(before.value)),
         enforce=gates.quality.enforce,
-        code="quality-drop",
+        code=f"quality-drop:{before.name}",
         samples=min(before.samples, after.samples),
         test=tested.test,
         p_value=tested.p_value,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
 from compiler import bundle, records, storage
 from compiler.compare.precisions import module_precisions, placed_precisions
 from compiler.errors import IntegrityError, UsageError, did_you_mean
@@ -15,6 +17,7 @@ from compiler.records import Certificate, Manifest
 from compiler.records.comparison import Baseline, Side
 
 BASELINES = Path("artifacts/baselines")
+DIGITS = 12  # of a digest, in an error
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ def read(location: str) -> Opened:
 
     Raises:
         UsageError: there is nothing of that name.
-        IntegrityError: it is none of these, or was changed.
+        IntegrityError: it is none of these, or was changed. A lone certificate has no digest to tell that by.
     """
     path = Path(location)
     named = BASELINES / f"{location}.json"
@@ -84,9 +87,14 @@ def save_baseline(name: str, folder: Path) -> Path:
     if opened.manifest is None:
         raise AssertionError("a bundle has a manifest")
     made = Baseline(
-        name=path.stem, certificate=opened.certificate, manifest=opened.manifest, precisions=opened.precisions
+        name=path.stem,
+        certificate=opened.certificate,
+        manifest=opened.manifest,
+        precisions=opened.precisions,
+        bundle=opened.digest,
     )
-    storage.write_result(path, records.encode(made))
+    digest = _digest(msgspec.to_builtins(made))
+    storage.write_result(path, records.encode(msgspec.structs.replace(made, digest=digest)))
     return path
 
 
@@ -100,13 +108,27 @@ def _bundle(folder: Path) -> Opened:
 
 def _file(path: Path) -> Opened:
     content = bundle.sealed(path, IntegrityError)
-    if "manifest" in parse_strict(content, dict[str, Any], IntegrityError, str(path)):
+    raw = parse_strict(content, dict[str, Any], IntegrityError, str(path))
+    if "manifest" in raw:
         baseline = records.parse(content, Baseline, str(path))
-        side = _side("baseline", path, baseline.certificate)
-        digest = hashlib.sha256(records.encode(baseline.manifest)).hexdigest()
-        return Opened(side, baseline.certificate, baseline.manifest, None, baseline.precisions, digest)
+        if baseline.digest and baseline.digest != (found := _digest(raw)):
+            raise IntegrityError(
+                f"{path}: this baseline was changed since it was saved",
+                found=f"sha256:{found[:DIGITS]}...",
+                expected=f"sha256:{baseline.digest[:DIGITS]}...",
+                action="save it again from its bundle, with compile compare --save-baseline",
+            )
+        side = msgspec.structs.replace(_side("baseline", path, baseline.certificate), sealed=bool(baseline.digest))
+        bundle_digest = baseline.bundle or hashlib.sha256(records.encode(baseline.manifest)).hexdigest()
+        return Opened(side, baseline.certificate, baseline.manifest, None, baseline.precisions, bundle_digest)
     certificate = records.parse(content, Certificate, str(path))
     return Opened(_side("certificate", path, certificate), certificate, None, None, placed_precisions(certificate))
+
+
+def _digest(baseline: dict[str, Any]) -> str:
+    """SHA-256 of everything that a baseline's JSON says but this digest; how it is laid out counts for nothing."""
+    content = {name: value for name, value in baseline.items() if name != "digest"}
+    return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
 
 
 def _side(kind: Literal["bundle", "certificate", "baseline"], path: Path, certificate: Certificate) -> Side:

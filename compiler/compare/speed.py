@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+from msgspec.structs import replace
 
 from compiler.compare.gates import Gates
 from compiler.compare.intervals import Estimate, ratio_of_rounds
 from compiler.compare.judge import exactly, judged
-from compiler.records.comparison import Timing, Verdict
+from compiler.records.comparison import Timing, Verdict, Word
 
 
-def latency_verdict(timing: Timing, gates: Gates, *, paired: bool, looks: int = 1) -> Verdict:
-    """By the ratio of medians; see `intervals.ratio_of_rounds`."""
+def latency_verdict(timing: Timing, gates: Gates, *, paired: bool, looks: int = 1, steady: bool = True) -> Verdict:
+    """By the ratio of medians; see `intervals.ratio_of_rounds`.
+
+    What is not `steady` cannot show that the candidate is as fast: other work may have made the baseline slow.
+    """
     before, after = (np.concatenate(rounds) for rounds in (timing.baseline, timing.candidate))
     ratio = ratio_of_rounds(timing.candidate, timing.baseline, paired=paired, looks=looks)
-    return judged(
+    verdict = judged(
         "latency",
         timing.name,
         (float(np.median(before)), float(np.median(after))),
@@ -23,10 +27,14 @@ def latency_verdict(timing: Timing, gates: Gates, *, paired: bool, looks: int = 
         relative=True,
         margin=gates.latency.max_increase,
         enforce=gates.latency.enforce,
-        code="latency-increase",
+        code=f"latency-increase:{timing.name}",
         samples=min(len(before), len(after)),
         test=f"bootstrap over {len(timing.baseline)} {'rounds in turns' if paired else 'stored rounds'}",
     )
+    if steady:
+        return verdict
+    word: Word = verdict.word if verdict.word == "worse" else "not enough data"
+    return replace(verdict, word=word, more=None, steady=False, test=f"{verdict.test}, not steady")
 
 
 def memory_verdict(baseline: tuple[float, ...], candidate: tuple[float, ...], gates: Gates) -> Verdict:
@@ -45,7 +53,7 @@ def memory_verdict(baseline: tuple[float, ...], candidate: tuple[float, ...], ga
         relative=True,
         margin=gates.memory.max_increase,
         enforce=gates.memory.enforce,
-        code="memory-increase",
+        code="memory-increase:peak",
         samples=min(len(baseline), len(candidate)),
         test="bootstrap over processes" if several else "one process each",
     )

@@ -8,7 +8,7 @@ import msgspec
 
 from compiler.figures import all_beside, apart
 from compiler.records.base import SCHEMA_VERSION, Record
-from compiler.records.proof import Machine
+from compiler.records.proof import Machine, Unsteady
 from compiler.records.sealed import Certificate, Manifest
 
 Word = Literal["better", "same", "worse", "failed", "not enough data"]
@@ -33,17 +33,26 @@ LARGEST_WHOLE = 2**53  # beyond it float64 holds no fractions
 
 
 class Baseline(Record, frozen=True):
-    """A release to compare later ones with, without its weights. `precisions` is by module path."""
+    """A release to compare later ones with, without its weights. `precisions` is by module path.
+
+    `bundle` is the SHA-256 of the bundle's manifest, and `digest` that of everything else here; empty in older files.
+    """
 
     name: str
     certificate: Certificate
     manifest: Manifest
     precisions: dict[str, str] = msgspec.field(default_factory=dict)
+    bundle: str = ""
+    digest: str = ""
     schema_version: int = SCHEMA_VERSION
 
 
 class Side(Record, frozen=True):
-    """One of the two that were compared. `verdict` is its certificate's."""
+    """One of the two that were compared. `verdict` is its certificate's.
+
+    `unsteady` are those of its stored series that were compared although other work disturbed them. `sealed`: a digest
+    says that it is as it was saved; nobody asks that of a lone certificate.
+    """
 
     kind: Literal["bundle", "certificate", "baseline"]
     location: str
@@ -53,11 +62,19 @@ class Side(Record, frozen=True):
     source_digest: str
     created: str
     verdict: Literal["pass", "fail"]
+    unsteady: tuple[Unsteady, ...] = ()
+    sealed: bool = True
 
     @property
-    def note(self) -> str:
-        """What its certificate says against it, or nothing."""
-        return f"{self.location} is outside its own budget" if self.verdict == "fail" else ""
+    def notes(self) -> list[str]:
+        """What a person has to know of it before the figures, a sentence each."""
+        noisy = ", ".join(each.text for each in self.unsteady)
+        said = {
+            f"{self.location} is outside its own budget": self.verdict == "fail",
+            f"{self.location}: not steady when it was measured, no figures to rely on: {noisy}": bool(noisy),
+            f"{self.location} was saved without a digest: nothing shows whether it was changed": not self.sealed,
+        }
+        return [note for note, holds in said.items() if holds]
 
 
 class Shown(NamedTuple):
@@ -88,7 +105,8 @@ class Verdict(Record, frozen=True):
     None where the values are exact. `margin` is the change that the gate allows. The `word` "failed" is of a candidate
     that its own certificate fails, whatever the baseline's says. `samples` is per side. `more` is about how many more
     samples per side would decide, with "not enough data" and where it can be told. `code` is the reason code if the
-    gate is broken ("latency-increase:latency_1x128"). `p_value` is of `test`.
+    gate is broken ("latency-increase:latency_1x128"). `p_value` is of `test`. Where not `steady`, other work disturbed
+    the stored samples: they cannot show that the candidate is as good, though they may show that it is worse.
     """
 
     subject: Subject
@@ -110,6 +128,14 @@ class Verdict(Record, frozen=True):
     p_value: float | None = None
     more: int | None = None
     in_unit: bool = False
+    steady: bool = True
+
+    @property
+    def wanted(self) -> str:
+        """What would decide, where there is not enough data."""
+        if not self.steady:
+            return "measure again while nothing else runs"
+        return "more samples will not decide" if self.more is None else f"about {self.more} more samples would decide"
 
     @property
     def scale(self) -> tuple[float, str]:
@@ -120,7 +146,7 @@ class Verdict(Record, frozen=True):
 
     @property
     def shown(self) -> Shown:
-        """The numbers as text, so that one sees which of two values is larger, and which change is beyond the margin."""
+        """The numbers as text: one sees which of two values is larger, and which change is beyond the margin."""
         factor, _ = self.scale
         changes = [factor * value for value in (self.change, self.low, self.high) if value is not None]
         texts, margin = all_beside(changes, factor * self.margin, "+")

@@ -10,7 +10,7 @@ from compiler.records.base import SCHEMA_VERSION, Record
 from compiler.records.pooling import Pooling
 
 Kind = Literal["encoder", "decoder", "encoder-decoder"]
-Padding = Literal["hidden", "changes answers"]
+Padding = Literal["hidden", "changes answers", "unknown"]  # "unknown": of a bundle that is older than this
 
 # What a record may say is bounded, so that no file of a few bytes can ask for all memory.
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**40)]  # of parameters

@@ -54,7 +54,7 @@ class Manifest(Record, frozen=True):
 
     `inputs` are what a caller feeds; the graph's `adapter_inputs` are fed for the adapter that a request names.
     `activation` is what a classifier's checkpoint says is done with its logits (None: it does not say).
-    Where `padding` "changes answers", only texts of equal length are read together.
+    Unless `padding` is "hidden", only texts of equal length are read together.
     """
 
     source: Source
@@ -80,7 +80,7 @@ class Manifest(Record, frozen=True):
     activation: Literal["sigmoid", "none"] | None = None
     encoder: Graph | None = None
     token_rows: int = 0
-    padding: Padding = "hidden"
+    padding: Padding = "unknown"
     adapters: tuple[Adapter, ...] = ()
     adapter_inputs: tuple[Tensor, ...] = ()
     plans: tuple[Plan, ...] = ()

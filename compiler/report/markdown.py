@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from compiler.records import Finding
-from compiler.records.comparison import Compared, Flips, Token, Verdict
+from compiler.records.comparison import Compared, Flips, Token
 from compiler.records.divergence import Diverged
 from compiler.records.document import Report
 from compiler.report.changes import changes
@@ -113,7 +113,7 @@ def _comparison(compared: Compared) -> Iterator[str]:
     if compared.reasons:
         yield f"Broken gates: {', '.join(f'**{text(reason)}**' for reason in compared.reasons)}"
     yield from (f"- likely cause: {text(cause.text)}" for cause in compared.causes)
-    yield from (f"- {text(each.note)}" for each in (compared.baseline, compared.candidate) if each.note)
+    yield from (f"- {text(note)}" for note in (*compared.baseline.notes, *compared.candidate.notes))
     yield ""
     yield from _table(
         ("metric", "verdict", "baseline", "candidate", "change for the worse", "allowed", "n"),
@@ -131,7 +131,7 @@ def _comparison(compared: Compared) -> Iterator[str]:
         ),
     )
     yield from (
-        f"- {text(f'not enough data for {each.name}: {_more(each)}')}"
+        f"- {text(f'not enough data for {each.name}: {each.wanted}')}"
         for each in compared.verdicts
         if each.word == "not enough data"
     )
@@ -142,10 +142,6 @@ def _comparison(compared: Compared) -> Iterator[str]:
         rows = ((each.part, each.name, each.baseline, each.candidate) for each in compared.changes)
         yield from _table(("part", "what", "baseline", "candidate"), rows)
         yield from ("", "</details>")
-
-
-def _more(each: Verdict) -> str:
-    return "more samples will not decide" if each.more is None else f"about {each.more} more samples would decide"
 
 
 def _token(token: Token) -> str:

@@ -4,6 +4,16 @@ from compiler.runtime.conversation import Conversation
 from compiler.runtime.elsewhere import ElsewhereWarning
 from compiler.runtime.generation import Generated
 from compiler.runtime.model import Model, UnverifiedWarning, load
+from compiler.runtime.older import OlderBundleWarning
 from compiler.runtime.verdict import VerdictWarning
 
-__all__ = ["Conversation", "ElsewhereWarning", "Generated", "Model", "UnverifiedWarning", "VerdictWarning", "load"]
+__all__ = [
+    "Conversation",
+    "ElsewhereWarning",
+    "Generated",
+    "Model",
+    "OlderBundleWarning",
+    "UnverifiedWarning",
+    "VerdictWarning",
+    "load",
+]

@@ -12,6 +12,7 @@ from compiler.errors import InputError, did_you_mean
 from compiler.records import Manifest
 from compiler.runtime.encoding import Encoder, Pair
 from compiler.runtime.inputs import as_count, as_list, as_text, shown
+from compiler.runtime.pairs import single
 from compiler.runtime.scores import labels, margins, sigmoid, softmax
 from compiler.runtime.text import Text
 
@@ -65,8 +66,8 @@ class Classifier:
                 expected=", ".join(FUNCTIONS),
                 action=did_you_mean(str(function), FUNCTIONS),
             )
-        single = isinstance(inputs, str | tuple)
-        each: list[Any] = [inputs] if single else list(inputs) if isinstance(inputs, Sequence) else [inputs]
+        one = isinstance(inputs, str | tuple)
+        each: list[Any] = [inputs] if one else list(inputs) if isinstance(inputs, Sequence) else [inputs]
         for item in each:
             if not isinstance(item, str) and not _is_pair(item):
                 raise InputError(
@@ -74,10 +75,10 @@ class Classifier:
                     found=shown(item),
                     expected='"text" or ("a", "b")',
                 )
-        logits = self._logits(session, each)
+        logits = self._logits(session, [single(item) for item in each])
         scores = FUNCTIONS[function or self._function](logits)
         answers = [self._named(*row)[:top_k] for row in zip(logits, scores, strict=True)]
-        return answers[0] if single else answers
+        return answers[0] if one else answers
 
     def rerank(self, session: Session, query: str, texts: Sequence[str]) -> list[Ranked]:
         """See `Model.rerank`."""

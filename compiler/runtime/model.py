@@ -16,7 +16,7 @@ from compiler import bundle, inventory, machine, records
 from compiler.engines import Session, open_bundle, serving
 from compiler.errors import InputError, UsageError
 from compiler.records import Certificate, Manifest, Serving
-from compiler.runtime import elsewhere, verdict
+from compiler.runtime import elsewhere, older, verdict
 from compiler.runtime.adapters import Adapters
 from compiler.runtime.chat import Shown, Tool
 from compiler.runtime.conversation import Conversation
@@ -47,6 +47,7 @@ def load(path: str | Path, *, verify: bool = True, digest: str | None = None, th
         VerdictWarning: the certificate says "fail".
         ElsewhereWarning: another engine or kind of processor answers than the certificate is of, or the bundle was
             built for more threads than this machine has cores.
+        OlderBundleWarning: an encoder's bundle does not say whether padding changes its answers.
 
     Raises:
         InputError: no such number of threads.
@@ -72,6 +73,7 @@ def load(path: str | Path, *, verify: bool = True, digest: str | None = None, th
     model = named(Model, manifest.architecture)(folder, manifest, session, verified=verify)
     model.serving = serving(manifest, options)
     elsewhere.warn_of_threads(folder.name, options.threads)
+    older.warn(folder.name, manifest)
     if bundle.CERTIFICATE in manifest.files:
         verdict.warn(str(folder), model.certificate)
         elsewhere.warn(folder.name, model.certificate, model.serving)

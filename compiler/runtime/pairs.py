@@ -12,6 +12,14 @@ LONG = 4  # times the limit, in tokens: shorter pairs go as they are
 MARGIN = 64  # tokens kept beyond the limit, so that the end of what is kept changes no token before it
 
 
+def single(item: str | tuple[str, str]) -> str | tuple[str, str]:
+    """A pair without a second text as the first one alone, which transformers makes of it where it gets one item.
+
+    In a batch transformers keeps such a pair, so that rerankers and choices see its second, empty text.
+    """
+    return item[0] if isinstance(item, tuple) and not item[1] else item
+
+
 def shortened(whole: Tokenizer, pair: tuple[str, str], limit: int, *, left: bool) -> tuple[str, str]:
     """The pair without what cutting to `limit` tokens takes from it anyway.
 

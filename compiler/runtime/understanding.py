@@ -121,7 +121,7 @@ class Understanding:
         """The likeliest labels: {label, score}, best first.
 
         Args:
-            text: a text, a pair as a tuple, or a list of either.
+            text: a text, a pair as a tuple, or a list of either. A pair without a second text is the first alone.
             top_k: so many labels; None is all.
             function: "softmax", "sigmoid" or "none". None is what the checkpoint declares (CrossEncoder) or was trained
                 for: softmax for one label of several, sigmoid for any number of labels or a single one, none for

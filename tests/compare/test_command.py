@@ -10,7 +10,7 @@ import pytest
 from compiler import records
 from compiler.bundle import CERTIFICATE
 from compiler.machine import detect
-from compiler.records import Certificate, Evaluated, Finding, Metric, System
+from compiler.records import Certificate, Evaluated, Finding, Metric, Placement, System, Unsteady
 from compiler.records.comparison import Compared
 from tests.cli.conftest import Invoke, certificate
 from tests.compare.sides import SAMPLES, measured
@@ -230,3 +230,33 @@ def test_what_breaks_a_gate_is_shown_beyond_its_margin(invoke: Invoke, certifica
     (row,) = [line for line in answer.stdout.splitlines() if line.strip().startswith("parity cosine")]
     assert row.split()[2:4] == ["0.9994016", "0.9994015"]
     assert "share of the limit 0.99940157 used: 0.99998 and 1.0001" in row
+
+
+def test_disturbed_measurements_are_named(invoke: Invoke, certificates: Files) -> None:
+    engine = measured().engine.name
+    shaken = (Unsteady(runner=engine, series="first token", spread=0.5, drift=0.0),)
+    records.save(passing(measured=measured(unsteady=shaken)), certificates[0])
+    records.save(passing(measured=measured()), certificates[1])
+    answer = invoke("compare", *certificates)
+    assert answer.code == 0
+    assert f"note: {certificates[0]}: not steady when it was measured" in answer.stdout
+    assert "not enough data: latency first token: measure again while nothing else runs" in answer.stdout
+    assert invoke("compare", *certificates, "--json").json["compared"]["undecided"] == ["latency:first token"]
+
+
+def test_fused_nodes_are_counted_before_and_after(invoke: Invoke, certificates: Files) -> None:
+    def placed(**counts: int) -> tuple[Placement, ...]:
+        return tuple(
+            Placement(operator=name, provider="CPU", precision="float32", count=count) for name, count in counts.items()
+        )
+
+    records.save(passing(placement=placed(MultiHeadAttention=14, BiasGelu=12)), certificates[0])
+    records.save(passing(placement=placed(MultiHeadAttention=2, BiasGelu=12, Softmax=12)), certificates[1])
+    answer = invoke("compare", *certificates, "--no-latency")
+    assert answer.code == 9
+    (row,) = [
+        " ".join(line.split()) for line in answer.stdout.splitlines() if line.strip().startswith("fusions in all")
+    ]
+    assert row.startswith("fusions in all 26 14 fused nodes +12 fused nodes exact 0 fused nodes")
+    assert "came apart: 12 of attention" in row
+    assert "fusions:lost" in answer.stderr

@@ -50,7 +50,7 @@ def one(change: Estimate, *, enforce: bool = True, least: int = 0) -> Verdict:
         unit="ms",
         margin=0.03,
         enforce=enforce,
-        code="slow",
+        code="slow:x",
         samples=9,
         test="t",
         least=least,

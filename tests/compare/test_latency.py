@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from compiler.bundle import read as manifest_of
-from compiler.compare import read
+from compiler.compare import compare, read
 from compiler.compare.gates import Gates, Latency
 from compiler.compare.latency import LEAST_ROUNDS, OpenWorker, looks_at, measured_here, stored
 from compiler.compare.speed import latency_verdict, memory_verdict
@@ -17,6 +17,7 @@ from compiler.errors import UsageError
 from compiler.machine import detect
 from compiler.measure.process import Worker
 from compiler.measure.protocol import Samples, Usage
+from compiler.records import Unsteady
 from compiler.records.comparison import Verdict
 from tests.compare.sides import measured, side
 
@@ -149,3 +150,37 @@ def test_a_margin_of_ones_own() -> None:
     assert not latency_verdict(timed.timings[0], Gates(latency=Latency(max_increase=0.5)), paired=False).broken
     shown = latency_verdict(timed.timings[0], Gates(latency=Latency(enforce=False)), paired=False)
     assert (shown.word, shown.broken) == ("worse", False)
+
+
+@pytest.mark.parametrize("noisy", ["a", "b"])
+@pytest.mark.parametrize(("slower", "word"), [(1.0, "not enough data"), (0.5, "not enough data"), (1.5, "worse")])
+def test_what_other_work_disturbed_shows_no_candidate_to_be_as_fast(noisy: str, slower: float, word: str) -> None:
+    """Neither the same nor better can be said of figures that are none to rely on; worse stays worse."""
+    engine = measured().engine.name
+    shaken = (Unsteady(runner=engine, series="first token", spread=0.1, drift=0.4),)
+    samples = tuple(value * slower for value in measured().engine.series[0].samples)
+    found = compare(
+        side(measured=measured(unsteady=shaken if noisy == "a" else ())),
+        side("b", measured=measured(samples, unsteady=shaken if noisy == "b" else ())),
+        Gates(),
+    )
+    (verdict,) = [each for each in found.verdicts if each.subject == "latency"]
+    assert (verdict.word, verdict.broken) == (word, word == "worse")
+    assert verdict.test == "bootstrap over 3 stored rounds, not steady"
+    assert ("latency:first token" in found.undecided) == (word != "worse")
+    if word != "worse":
+        assert verdict.wanted == "measure again while nothing else runs"
+    (note,) = [note for each in (found.baseline, found.candidate) for note in each.notes if "budget" not in note]
+    assert note == (
+        f"{noisy}: not steady when it was measured, no figures to rely on: "
+        f"first token of {engine} (spread 10%, second half +40%)"
+    )
+
+
+def test_what_disturbed_pytorch_says_nothing_of_either_engine() -> None:
+    shaken = (Unsteady(runner="pytorch", series="first token", spread=0.1, drift=0.4),)
+    found = compare(side(measured=measured(unsteady=shaken)), side("b", measured=measured()), Gates())
+    (verdict,) = [each for each in found.verdicts if each.subject == "latency"]
+    assert (verdict.steady, verdict.test, found.baseline.unsteady) == (True, "bootstrap over 3 stored rounds", ())
+    unmeasured = compare(side(measured=measured(unsteady=shaken)), side("b"), Gates(), with_latency=False)
+    assert not unmeasured.baseline.unsteady

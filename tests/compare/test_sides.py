@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +31,41 @@ def test_a_baseline_tells_what_its_bundle_told(
         bundle.digest,
     )
     assert changes(saved, bundle) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda saved: saved["certificate"]["budget"].update(min_cosine=0.5),
+        lambda saved: saved["certificate"].update(verdict="pass", reasons=[], task="fill-mask"),
+        lambda saved: saved["manifest"]["files"].pop("config.json"),
+        lambda saved: saved["precisions"].clear(),
+        lambda saved: saved.update(name="v2"),
+        lambda saved: saved.update(bundle="0" * 64),
+        lambda saved: saved.update(digest="0" * 64),
+    ],
+)
+def test_a_baseline_that_was_changed_is_refused(
+    classifier: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    path = save_baseline(str(tmp_path / "v1.json"), classifier)
+    saved = json.loads(path.read_text())
+    path.write_text(json.dumps(saved))  # laid out in another way, it says the same
+    assert read(str(path)).side.sealed
+    change(saved)
+    path.write_text(json.dumps(saved))
+    with pytest.raises(IntegrityError, match="was changed since it was saved"):
+        read(str(path))
+
+
+def test_a_baseline_of_before_there_was_a_digest(classifier: Path, tmp_path: Path) -> None:
+    path = save_baseline(str(tmp_path / "v1.json"), classifier)
+    saved = json.loads(path.read_text())
+    del saved["digest"], saved["bundle"]
+    path.write_text(json.dumps(saved))
+    side = read(str(path))
+    assert side.digest == read(str(classifier)).digest
+    assert side.side.notes == [f"{path} was saved without a digest: nothing shows whether it was changed"]
 
 
 def test_a_lone_certificate(classifier: Path) -> None:

@@ -63,10 +63,12 @@ def test_the_function_can_be_chosen(several: Pairing, function: str) -> None:
 
 
 def test_pairs(several: Pairing) -> None:
-    pairs = [("rain", TEXT), (TEXT, "rain"), ("a", "a")]
+    pairs = [("rain", TEXT), (TEXT, "rain"), ("a", "a"), ("rain", ""), ("", "rain"), ("", "")]
     expected = several.pipeline([{"text": first, "text_pair": second} for first, second in pairs], top_k=None)
     assert_same(several.model.classify(pairs, None), expected)
-    assert_same(several.model.classify(pairs[0], None), expected[0])
+    for pair, labels in zip(pairs, expected, strict=True):
+        assert_same(several.model.classify(pair, None), labels)
+    assert several.model.classify(("rain", ""), None) == several.model.classify("rain", None)
 
 
 def test_long_texts_are_cut_at_the_context(several: Pairing) -> None:

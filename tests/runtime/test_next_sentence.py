@@ -17,7 +17,7 @@ def test_the_probability_is_that_of_the_first_column(case: Callable[[str], Case]
     reference = BertForNextSentencePrediction.from_pretrained(saved)
     tokenizer = BertTokenizer.from_pretrained(saved)
     with load(built) as model:
-        for pair in [(TEXT, "the rain left ."), ("rain", TEXT), (LONG, TEXT)]:
+        for pair in [(TEXT, "the rain left ."), ("rain", TEXT), (LONG, TEXT), (TEXT, ""), ("", TEXT)]:
             with torch.no_grad():
                 logits = reference(**tokenizer(*pair, return_tensors="pt", truncation=True)).logits
             assert model.is_next(*pair) == pytest.approx(logits.softmax(-1)[0, 0].item(), abs=1e-5)
