@@ -39,12 +39,16 @@ def text_feeds(tokenizer_file: Path, exported: Exported, count: int, length: int
     paired = any(tensor.name == "token_type_ids" for tensor in exported.inputs)
     passages: list[Encoding] = []
     for index in rng.choice(len(texts), size=count, p=sizes / sizes.sum()):
-        tokenizer.enable_truncation(int(np.exp(rng.uniform(np.log(shortest), np.log(longest + 1)))))
+        kept = int(np.exp(rng.uniform(np.log(shortest), np.log(longest + 1))))
+        tokenizer.enable_truncation(kept)
         start = int(rng.integers(0, max(1, len(texts[index]) - CHARACTERS * longest)))
         passage = texts[index][start : start + CHARACTERS * longest]
-        second = passage[len(passage) // 2 :] if paired and len(passages) % 2 else None
+        # tokenizers keeps what it cuts off, of a pair as pieces by the square of its length: gigabytes for a byte each.
+        read = [passage[: CHARACTERS * kept]]
+        if paired and len(passages) % 2:
+            read.append(passage[len(passage) // 2 :][: CHARACTERS * kept // 2])  # the longer one is cut first
         with foreign(CheckpointError, f"{tokenizer_file}: the tokenizer fails at plain text"):
-            passages.append(tokenizer.encode(passage, second))
+            passages.append(tokenizer.encode(*read))
     _check(passages, tokenizer_file, exported)
     return [_feed(passages[start : start + BATCH], exported) for start in range(0, count, BATCH)]
 
@@ -85,10 +89,6 @@ def _feed(passages: list[Encoding], exported: Exported) -> Feeds:
         "position_ids": np.tile(columns, (len(passages), 1)),
         "logits_positions": lengths - 1,
     }
-    for tensor in exported.inputs:
-        if tensor.name.startswith("adapter."):  # the base, whose matrices have rank 0
-            shape = [0 if dim == "rank" else int(dim) for dim in tensor.shape]
-            feed[tensor.name] = np.zeros(shape, tensor.dtype)
     if exported.cache is not None:
         empty = np.zeros((len(passages), exported.cache.kv_heads, 0, exported.cache.head_dim), dtype=np.float32)
         for layer in range(exported.cache.layers):

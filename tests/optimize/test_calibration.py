@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,8 @@ def test_an_unreadable_tokenizer_is_named(tmp_path: Path) -> None:
         text_feeds(tmp_path / "tokenizer.json", exported(), 4, 24, 0)
 
 
+ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
+TYPED = ("attention_mask", "token_type_ids")
 TYPES = tuple(
     Tensor(name=name, dtype="int64", shape=("batch", "sequence"))
     for name in ("input_ids", "attention_mask", "token_type_ids")
@@ -84,6 +87,22 @@ def test_every_other_passage_is_a_pair_where_a_model_tells_its_texts_apart(token
     assert not feed["token_type_ids"][feed["attention_mask"] == 0].any()
     (plain,) = text_feeds(tokenizer, exported(vocabulary=500), 4, 24, 0)
     assert not plain["token_type_ids"].any()
+
+
+def test_pairs_of_a_tokenizer_of_bytes_cost_no_more_than_they_are_long(tmp_path: Path) -> None:
+    """tokenizers keeps what it cuts off a pair in pieces by the square of its length: 18 s and gigabytes for these."""
+    made = Tokenizer(models.BPE(vocab={letter: id for id, letter in enumerate(ALPHABET)}, merges=[]))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.post_processor = processors.TemplateProcessing(
+        single="! $A !", pair="! $A ! $B:1 !:1", special_tokens=[("!", ALPHABET.index("!"))]
+    )
+    made.save(str(tmp_path / "tokenizer.json"))
+    started = time.process_time()
+    feeds = text_feeds(tmp_path / "tokenizer.json", exported(vocabulary=256, inputs=TYPES), 32, 128, 0)
+    assert time.process_time() - started < 3
+    rows = [(mask.sum(), types.sum()) for feed in feeds for mask, types in zip(*map(feed.get, TYPED), strict=True)]
+    for length, second in rows[1::2]:  # half of a pair is of the second text, with the mark after it
+        assert second == (length - 3) // 2 + 1
 
 
 def test_a_batch_of_passages_is_one_questions_choices(tokenizer: Path) -> None:
