@@ -15,10 +15,13 @@ WRAPPER = "model."  # what is traced holds the model under this name
 
 @contextmanager
 def modeling(kind: type[CompilerError], subject: str, action: str) -> Iterator[None]:
-    """Within the block, whatever the model's code raises becomes an error of this kind; errors of ours stay."""
+    """Within the block, whatever the model's code raises becomes an error of this kind.
+
+    Errors of ours stay, and so do those of the disk.
+    """
     try:
         yield
-    except CompilerError:
+    except (CompilerError, OSError):
         raise
     except Exception as error:  # modeling code, torch.export and torch.onnx raise dozens of kinds
         raise kind(subject, found=cause(error), action=action) from error

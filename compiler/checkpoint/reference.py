@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from compiler.checkpoint.arithmetic import Arithmetic, reordered, widen_arguments
+from compiler.checkpoint.decoding import Decoding
 from compiler.checkpoint.failing import running
 from compiler.checkpoint.layers import Sink, layers_of, modules_inside, watching
 from compiler.checkpoint.load import allow_batches, load_model
@@ -63,8 +65,11 @@ class Reference:
         precision = "float64" if dtype == "float64" else "float32"
         self._pooler = Pooler(folder, getattr(torch, precision)) if task == "feature-extraction" else None
         self._model = cast("Any", (load_model if merged else open_original)(folder, task, precision))
+        self._encoded: Any = None  # the class of what the encoder of an encoder-decoder gives
         if TASKS[task].kind == "encoder":
             allow_batches(self._model)
+        elif TASKS[task].kind == "encoder-decoder":
+            _make_room(self._model.get_decoder())
         if dtype == "float64":
             if self._model._can_set_experts_implementation():  # the grouped kernels have no float64
                 self._model.set_experts_implementation("eager")
@@ -165,7 +170,9 @@ class Reference:
 
         tensors = {name: torch.from_numpy(array) for name, array in feeds.items()}
         with running(self._model):
-            return {"encoder_hidden_states": self._model.get_encoder()(**tensors)[0].numpy()}
+            encoded = self._model.get_encoder()(**tensors)
+        self._encoded = type(encoded)
+        return {"encoder_hidden_states": encoded[0].numpy()}
 
     def answers(self, feeds: Feeds, decoder_input_ids: np.ndarray) -> np.ndarray:
         """An encoder-decoder's logits at every position of the answer.
@@ -221,11 +228,9 @@ class Reference:
         """Start a generation with transformers' own cache, which needs no `cache` shape."""
         if self._permuted:
             return Recomputing(self._model, batch, capacity)
-        from transformers.modeling_outputs import BaseModelOutput
-
         options = {name: _torch(array) for name, array in (constants or {}).items()}
         if "encoder_hidden_states" in options:  # some models take no plain tuple of them (T5Gemma)
-            options["encoder_outputs"] = BaseModelOutput(last_hidden_state=options.pop("encoder_hidden_states"))
+            options["encoder_outputs"] = self._encoded(last_hidden_state=options.pop("encoder_hidden_states"))
             options["attention_mask"] = options.pop("encoder_attention_mask")
         elif "logits_to_keep" in self._parameters:
             options["logits_to_keep"] = 1
@@ -245,56 +250,14 @@ class Reference:
         self._model = None
 
 
-class Decoding:
-    """An `engines.Decoding` on transformers' cache. Its rows are equally long."""
-
-    def __init__(self, model: Any, batch: int, capacity: int, options: dict[str, Any]) -> None:
-        self.capacity = capacity
-        self._model = model
-        self._batch = batch
-        self._cache: Any = None
-        self._options = options
-        self._tokens = "decoder_input_ids" if "encoder_outputs" in options else "input_ids"
-
-    def step(self, input_ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """See `engines.Decoding.step`. Raises InputError for rows of unequal length."""
-        import torch
-
-        if input_ids.shape[0] != self._batch or len(set(lengths.tolist())) != 1:
-            raise InputError(
-                "the reference decodes rows of one length",
-                found=f"tokens {input_ids.shape}, lengths {lengths.tolist()}",
-                expected=f"{self._batch} equal rows",
-                action="decode rows of other lengths one by one",
-            )
-        with running(self._model):
-            tokens = {self._tokens: torch.from_numpy(input_ids)}
-            outputs = self._model(**tokens, past_key_values=self._cache, use_cache=True, **self._options)
-        self._cache = outputs.past_key_values
-        return outputs.logits[:, -1].numpy()  # type: ignore[no-any-return]
-
-    def select(self, rows: np.ndarray) -> None:
-        """See `engines.Decoding.select`."""
-        import torch
-
-        index = torch.from_numpy(rows)
-        self._batch = len(rows)
-        if self._cache is not None:
-            self._cache.reorder_cache(index)
-        if "encoder_outputs" in self._options:
-            encoded, mask = self._options["encoder_outputs"], self._options["attention_mask"]
-            chosen = type(encoded)(last_hidden_state=encoded.last_hidden_state[index])
-            self._options |= {"encoder_outputs": chosen, "attention_mask": mask[index]}
-
-    def truncate(self, length: int) -> None:
-        """See `engines.Decoding.truncate`."""
-        if self._batch != 1:
-            raise InputError("only a single row can be truncated", found=f"{self._batch} rows", expected="1")
-        if self._cache is not None and (extra := self._cache.get_seq_length() - length) > 0:
-            self._cache.crop(-extra)
-
-
 def _torch(array: np.ndarray) -> Any:
     import torch
 
     return torch.from_numpy(array)
+
+
+def _make_room(decoder: Any) -> None:
+    """Experts with room for so many tokens of a call take all: `generate` gives a decoder one at a time (Switch)."""
+    for module in decoder.modules():
+        if hasattr(module, "expert_capacity"):
+            module.expert_capacity = sys.maxsize

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import onnx_ir as ir
 
 from compiler.checkpoint import Checkpoint, leftover, load_model, load_tokenizer, sentence
@@ -22,7 +23,7 @@ from compiler.checkpoint.length import context_length, kept_length
 from compiler.checkpoint.virtual import VirtualTokens
 from compiler.errors import ExportError
 from compiler.export import lora, portable
-from compiler.export.carried import carry
+from compiler.export.carried import carry, rows
 from compiler.export.encoder_decoder import signatures
 from compiler.export.graph_inputs import Signature, signature
 from compiler.export.padding import padding
@@ -42,6 +43,12 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
     started = time.perf_counter()
     needless: list[str] = []
     loaded: Any = load_model(checkpoint.folder, checkpoint.task, unread=needless)
+    with modeling(ExportError, f"{type(loaded).__name__} cannot be exported", REPORT):
+        exported = _exported(checkpoint, loaded, needless, out)
+    return msgspec.structs.replace(exported, seconds=time.perf_counter() - started)
+
+
+def _exported(checkpoint: Checkpoint, loaded: Any, needless: list[str], out: Path) -> Exported:
     kind = TASKS[checkpoint.task].kind
     virtual = loaded if isinstance(loaded, VirtualTokens) else None
     model = virtual.base if virtual else loaded
@@ -62,7 +69,7 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
             traced = signature(loaded, checkpoint.task)
         pad = model.config.get_text_config().pad_token_id
         padded = padding(traced, pad, length) if kind == "encoder" else "hidden"
-        token_rows = _table(model.get_decoder() if reading else model).weight.shape[0]
+        token_rows = rows(model.get_decoder() if reading else model)
     if reading:
         graph, length = _write(model, reading, length, out, portable.ENCODER)
         encoder = Graph(model=portable.ENCODER, inputs=_tensors(graph.inputs), outputs=_tensors(graph.outputs))
@@ -96,7 +103,7 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
         context_reason=reason,
         unread=unread,
         vocabulary=vocabulary,
-        seconds=time.perf_counter() - started,
+        seconds=0.0,
         versions=versions(),
         cache=traced.cache,
         pooling=pooling,
@@ -106,11 +113,6 @@ def export(checkpoint: Checkpoint, out: Path) -> Exported:
         padding=padded,
         adapters=lora.write(changes, checkpoint.adapters, out),
     )
-
-
-def _table(model: Any) -> Any:
-    """The embedding of a model, or of a decoder that has no method to say which it is (FSMT)."""
-    return model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else model.embed_tokens
 
 
 def _write(model: Any, traced: Signature, length: int, out: Path, name: str) -> tuple[ir.Graph, int]:

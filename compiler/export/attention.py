@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import bidirectional_mask_function, causal_mask_function, sdpa_mask
 
@@ -67,13 +68,18 @@ def attention(  # noqa: PLR0917 - the signature is transformers'
         shape=(*query.shape[:3], value.shape[-1]),
         version=OPSET,
     )
-    return output.transpose(1, 2), None
+    return output.transpose(1, 2).contiguous(), None  # some models take a view of it (AfMoE)
 
 
 def _masked_bias(bias: torch.Tensor, mask: torch.Tensor | None, batch: int) -> torch.Tensor:
-    """The bias where a key may be seen, the lowest number elsewhere; (batch, heads, sequence, total)."""
+    """The bias where a key may be seen, the lowest number elsewhere; (batch, heads, sequence, total).
+
+    A mask of numbers is what the model made itself (the encoder of Switch), and is added.
+    """
     if mask is None:
         return bias.expand(batch, -1, -1, -1)
+    if mask.dtype != torch.bool:
+        return bias + mask
     return torch.where(mask, bias, torch.finfo(bias.dtype).min)
 
 
@@ -127,6 +133,26 @@ def mask(
     )
     assert isinstance(built, torch.Tensor)
     return built
+
+
+class AddedMasks(TorchFunctionMode):
+    """Within the block, a boolean mask that is added to scores hides what it does not let see.
+
+    Some modules compute attention themselves, beside others that go through the interface (BigBird-Pegasus' encoder),
+    and add the mask that `mask` makes for the interface to their scores.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if function in ADDITIONS and len(args) == 2 and all(isinstance(each, torch.Tensor) for each in args):
+            scores, added = args
+            if scores.is_floating_point() and added.dtype == torch.bool and added.dim() == scores.dim() == 4:
+                args = (scores, torch.where(added, 0.0, torch.finfo(scores.dtype).min))
+        return function(*args, **(kwargs or {}))
+
+
+ADDITIONS = (torch.add, torch.Tensor.add, torch.Tensor.add_, torch.Tensor.__add__, torch.Tensor.__iadd__)
 
 
 def register() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler.checkpoint import Checkpoint, sentence
-from compiler.errors import CheckpointError
+from compiler.errors import CheckpointError, ExportError
 from compiler.generation import FOLLOWED, IDLE, REFUSED, read, require_tokens
 from compiler.reading import read_json
 from compiler.tasks import TASKS
@@ -24,6 +24,7 @@ def carry(checkpoint: Checkpoint, model: Any, tokenizer: Any, out: Path) -> int:
     Raises:
         CheckpointError: the tokenizer cannot be loaded or does not fit the model, or a setting of generation that would
             change answers is not supported.
+        ExportError: see `rows`.
     """
     if not getattr(tokenizer, "is_fast", False):
         raise CheckpointError(
@@ -31,12 +32,12 @@ def carry(checkpoint: Checkpoint, model: Any, tokenizer: Any, out: Path) -> int:
             found=type(tokenizer).__name__,
             action="use a checkpoint with a fast tokenizer",
         )
-    rows = model.get_input_embeddings().weight.shape[0]
+    known = rows(model)
     last, number = max(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
-    if number >= rows:
+    if number >= known:
         raise CheckpointError(
             f"{checkpoint.location}: tokenizer and model do not belong together",
-            found=f"token {number} ({last!r}) in the tokenizer, {rows} rows in the embedding",
+            found=f"token {number} ({last!r}) in the tokenizer, {known} rows in the embedding",
             expected="a row for every token",
             action="use the tokenizer that the model was trained with",
         )
@@ -54,7 +55,7 @@ def carry(checkpoint: Checkpoint, model: Any, tokenizer: Any, out: Path) -> int:
             )
         require_tokens(
             followed,
-            rows_of_logits(model, rows),
+            rows_of_logits(model, known),
             CheckpointError,
             checkpoint.location,
         )
@@ -105,6 +106,27 @@ def require_start(settings: Mapping[str, Any], config: Any, model: str) -> None:
             expected="decoder_start_token_id or bos_token_id in generation_config.json",
             action="add the decoder_start_token_id that the model was trained with to generation_config.json",
         )
+
+
+def rows(model: Any) -> int:
+    """The number of tokens that a model knows, or a decoder that has no method to say which its table is (FSMT).
+
+    Raises:
+        ExportError: it has no such table. CANINE hashes characters, Perceiver's own table is of its latents.
+    """
+    try:
+        table = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else model.embed_tokens
+    except NotImplementedError:
+        table = None
+    weight = getattr(table, "weight", None)
+    if weight is None:
+        raise ExportError(
+            f"{type(model).__name__} reads no tokens by a table of embeddings",
+            found="none" if table is None else type(table).__name__,
+            expected="a model with a row for every token of its tokenizer",
+            action="choose a model of a family that docs/families.md lists",
+        )
+    return int(weight.shape[0])
 
 
 def rows_of_logits(model: Any, rows: int) -> int:

@@ -7,17 +7,21 @@ second is a decoder with a cache of its own tokens, which takes them as inputs.
 from __future__ import annotations
 
 import inspect
+import sys
 from typing import Any
 
 import torch
 from transformers import DynamicCache, EncoderDecoderCache
-from transformers.modeling_outputs import BaseModelOutput
+from transformers.utils import ModelOutput
 
 from compiler.export.graph_inputs import BATCH, PAST, SEQUENCE, Dims, Signature, sample_ids, twin
 from compiler.records import CacheShape
 
 ENCODED = 6
 UNMASKED = "decoder_causal_mask"  # an argument that FSMT leaves out where it keeps keys, for it expects single tokens
+CAPACITY = (
+    "expert_capacity"  # tokens of one call that an expert has room for; a generation gives one at a time (Switch)
+)
 PARTS = ("key", "value")
 
 
@@ -33,10 +37,10 @@ class Encoder(torch.nn.Module):
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         input_ids, attention_mask = tensors
-        states = self.model.get_encoder()(input_ids=input_ids, attention_mask=attention_mask)[0]
+        encoded = self.model.get_encoder()(input_ids=input_ids, attention_mask=attention_mask)
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         self.model(
-            encoder_outputs=BaseModelOutput(last_hidden_state=states),
+            encoder_outputs=encoded,
             attention_mask=attention_mask,
             decoder_input_ids=torch.zeros_like(input_ids[:, :1]),
             past_key_values=cache,
@@ -48,10 +52,13 @@ class Encoder(torch.nn.Module):
 class Decoder(torch.nn.Module):
     """Tokens, the text's mask, past and cross keys and values; gives logits and present keys and values."""
 
-    def __init__(self, model: Any, hidden: int) -> None:
+    def __init__(self, model: Any, encoded: type[ModelOutput], hidden: int) -> None:
         super().__init__()
-        self.model, self.hidden = model, hidden
+        self.model, self.encoded, self.hidden = model, encoded, hidden
         decoder = model.get_decoder()
+        for module in decoder.modules():
+            if hasattr(module, CAPACITY):
+                setattr(module, CAPACITY, sys.maxsize)
         if UNMASKED in inspect.signature(decoder.forward).parameters:
             decoder.register_forward_pre_hook(_masked, with_kwargs=True)
 
@@ -65,7 +72,7 @@ class Decoder(torch.nn.Module):
         cache.is_updated = dict.fromkeys(range(len(cross.layers)), True)
         states = tensors[-1].new_zeros(mask.shape[0], mask.shape[1], self.hidden)  # never read: the cache is complete
         answer = self.model(
-            encoder_outputs=BaseModelOutput(last_hidden_state=states),
+            encoder_outputs=self.encoded(last_hidden_state=states),
             attention_mask=mask,
             decoder_input_ids=input_ids,
             past_key_values=cache,
@@ -81,9 +88,9 @@ def signatures(model: Any) -> tuple[Signature, Signature]:
     mask[0, -1:] = 0
     probed = twin(model)
     with torch.inference_mode():
-        states = probed.get_encoder()(input_ids=ids, attention_mask=mask)[0]
+        encoded = probed.get_encoder()(input_ids=ids, attention_mask=mask)
         cache = probed(
-            encoder_outputs=BaseModelOutput(last_hidden_state=states),
+            encoder_outputs=encoded,
             attention_mask=mask,
             decoder_input_ids=sample_ids(BATCH, SEQUENCE),
             use_cache=True,
@@ -109,7 +116,9 @@ def signatures(model: Any) -> tuple[Signature, Signature]:
     samples += [torch.randn(BATCH, heads, PAST, width) for _ in past]
     samples += [torch.randn(BATCH, *kept.keys.shape[1:]) for kept in cross for _ in PARTS]
     outputs = ("logits", *(name.replace("past_key_values", "present") for name in past))
-    return encoder, Signature(Decoder(model, states.shape[-1]), inputs, outputs, tuple(samples), shape)
+    return encoder, Signature(
+        Decoder(model, type(encoded), encoded[0].shape[-1]), inputs, outputs, tuple(samples), shape
+    )
 
 
 def _masked(_: Any, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -6,6 +6,9 @@ routing and has no shape that depends on values; it costs (experts / experts per
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -49,3 +52,61 @@ def register(model: Any) -> None:
     if model._can_set_experts_implementation():
         ExpertsInterface.register(NAME, experts)
         model.set_experts_implementation(NAME)
+
+
+@contextmanager
+def dense_experts(model: torch.nn.Module) -> Iterator[None]:
+    """Within the block, experts that are a loop over those that were chosen (Switch) are all computed, as above.
+
+    Which modules are of this kind is not read from their names: each is run on random numbers beside the formula.
+    """
+    changed = [(module, dense) for module in model.modules() if (dense := _dense(module))]
+    routers: list[Any] = [module.classifier for module in model.modules() if _converts(module)]
+    for module, dense in changed:
+        module.forward = dense
+    for router in routers:
+        router.to = lambda *_, router=router: router
+    try:
+        yield
+    finally:
+        for module, _ in changed:
+            del module.forward
+        for router in routers:
+            del router.to
+
+
+def _converts(module: Any) -> bool:
+    """Whether it is a router that calls `to`, which no tracer follows, with the dtype that its weights have already."""
+    known = hasattr(module, "num_experts") and isinstance(getattr(module, "classifier", None), torch.nn.Linear)
+    return known and module.classifier.weight.dtype == getattr(module, "dtype", None)
+
+
+def _dense(module: torch.nn.Module) -> Callable[..., torch.Tensor] | None:
+    """The sum over all experts, where the module computes that from (states, chosen, weights); None where it does not.
+
+    States are (tokens, hidden), the chosen experts (tokens, k, experts) of 0 and 1, their weights (tokens, k).
+    """
+    experts = [child for child in module.children() if any(True for _ in child.parameters())]
+    alike = len({type(expert) for expert in experts}) == 1 and getattr(module, "num_experts", None) == len(experts)
+    if not alike or len(inspect.signature(module.forward).parameters) != 3:
+        return None
+
+    def dense(states: torch.Tensor, chosen: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        shares = (chosen * weights[..., None]).sum(dim=1)  # (tokens, experts)
+        return sum(
+            (expert(states) * shares[:, place : place + 1] for place, expert in enumerate(experts)),
+            torch.zeros_like(states),
+        )
+
+    generator, weight = torch.Generator().manual_seed(0), next(experts[0].parameters())
+    tokens, count = 2 * len(experts) + 1, len(experts)
+    states = torch.randn(tokens, weight.shape[-1], generator=generator).to(weight.dtype)
+    chosen = torch.nn.functional.one_hot(torch.arange(tokens)[:, None] % count, count)
+    chosen[-1] = 0  # no expert had room for it
+    weights = torch.rand(tokens, 1, generator=generator).to(weight.dtype)
+    try:
+        with torch.no_grad():
+            same = torch.allclose(module(states, chosen, weights), dense(states, chosen, weights), atol=1e-5)
+    except Exception:  # noqa: BLE001 - it takes other numbers
+        return None
+    return dense if same else None

@@ -19,6 +19,7 @@ from compiler.tasks import TASKS
 
 BATCH, CHOICES, SEQUENCE, PAST = 2, 3, 5, 4
 
+TOKENS = TASKS["feature-extraction"].outputs
 PERMUTED = "perm_mask"  # an argument of permutation language models
 
 Dims = tuple[int | str, ...]
@@ -40,7 +41,8 @@ class Encoder(torch.nn.Module):
 
     def __init__(self, model: torch.nn.Module, names: tuple[str, ...], outputs: tuple[str, ...]) -> None:
         super().__init__()
-        self.model, self.names, self.outputs = model, names, outputs
+        self.model: Any = model
+        self.names, self.outputs = names, outputs
         allow_batches(model)
         accepted = inspect.signature(model.forward).parameters
         self.float_mask = PERMUTED in accepted  # these subtract it from 1.0
@@ -48,11 +50,15 @@ class Encoder(torch.nn.Module):
         self.options = {"use_cache": False} if "use_cache" in accepted else {}
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        answer = self.answer(*tensors)
+        return tuple(answer[name] for name in self.outputs)
+
+    def answer(self, *tensors: torch.Tensor) -> Any:
+        """All that the model says, by name."""
         named = dict(zip(self.names, tensors, strict=True))
         if self.float_mask:
             named["attention_mask"] = named["attention_mask"].to(torch.float32)
-        answer = self.model(**named, **self.options)
-        return tuple(answer[name] for name in self.outputs)
+        return self.model(**named, **self.options)
 
 
 class Decoder(torch.nn.Module):
@@ -121,27 +127,47 @@ def _encoder(model: Any, task: str) -> Signature:
     mask = torch.ones_like(ids)
     mask[0, ..., -1:] = 0
     samples = {"input_ids": ids, "attention_mask": mask}
-    if model.config.is_encoder_decoder:
-        _require_text_alone(model, samples)
+    outputs = TASKS[task].outputs
+    _require_text_alone(Encoder(twin(model), tuple(samples), outputs), samples)
     if reads_types(model, samples):
         samples["token_type_ids"] = torch.zeros_like(ids)
     inputs: dict[str, Dims] = dict.fromkeys(samples, dims)
-    outputs = TASKS[task].outputs
     return Signature(Encoder(model, tuple(samples), outputs), inputs, outputs, tuple(samples.values()), None)
 
 
-def _require_text_alone(model: Any, samples: dict[str, torch.Tensor]) -> None:
-    """Raises ExportError where the model also wants the beginning of an answer; BART's makes that of the text."""
+def _require_text_alone(encoder: Encoder, samples: dict[str, torch.Tensor]) -> None:
+    """Raises ExportError where PyTorch itself does not give the encoder's outputs for a text of any length.
+
+    An encoder-decoder may also want the beginning of an answer (BART's makes that of the text), Nystromformer one
+    length alone; DPR has vectors of whole texts and none of tokens.
+    """
+    name, outputs, elsewhere = (
+        type(encoder.model).__name__,
+        encoder.outputs,
+        "a model of a family that docs/families.md lists",
+    )
+    expected = (
+        "an encoder for texts of any length, or an encoder-decoder that makes the decoder's text of the encoder's"
+    )
+    both = encoder.model.config.is_encoder_decoder
+    action = f"choose {'another task, such as --task text2text-generation' if both else elsewhere}"
     try:
         with torch.inference_mode():
-            twin(model)(**samples)
-    except ValueError as error:
+            answer = encoder.answer(*samples.values())
+    except Exception as error:  # modeling code raises dozens of kinds
+        found = cause(error)
         raise ExportError(
-            f"{type(model).__name__} does not read a text alone",
-            found=cause(error),
-            expected="an encoder, or an encoder-decoder that makes the decoder's text of the encoder's, as BART does",
-            action="choose another task, such as --task text2text-generation",
+            f"{name} does not read a text alone", found=found, expected=expected, action=action
         ) from error
+    rows, columns = samples["input_ids"].shape[0], samples["input_ids"].shape[-1]
+    shapes = {each: tuple(tensor.shape) for each, tensor in answer.items() if isinstance(tensor, torch.Tensor)}
+    if not set(outputs) <= shapes.keys() or (outputs == TOKENS and shapes[outputs[0]][:2] != (rows, columns)):
+        raise ExportError(
+            f"{name} has not the answers of its task",
+            found=", ".join(f"{each} {shape}" for each, shape in shapes.items()),
+            expected=f"{', '.join(outputs)} for {rows} texts of {columns} tokens",
+            action=f"choose another task, or {elsewhere}",
+        )
 
 
 def twin(model: Any) -> Any:

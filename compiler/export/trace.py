@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import onnx_ir as ir
 import torch
 
-from compiler.checkpoint.failing import modeling
+from compiler.checkpoint.failing import cause, modeling
 from compiler.checkpoint.quiet import quiet
 from compiler.errors import ExportError
 from compiler.export import attention, experts
@@ -22,7 +23,13 @@ BOUND = re.compile(r"= Dim\('\w+'.*?max=(\d+)\)")
 LEAST = re.compile(r"= Dim\('\w+', min=(\d+)")  # and no smaller
 SHORTEST = 2  # tokens that a dim has at least, for torch
 
-REPORT = "report it with the model's config.json; the module named above is where it stopped"
+REPORT = "choose a model of a family that docs/families.md lists, or report this one with its config.json"
+
+# What torch says where one graph cannot be the model, by what its message has, and what that means.
+UNTRACEABLE = {
+    "Constraints violated": "one computation for texts of every length; this model's code has several",
+    "data-dependent": "operations that do not depend on computed numbers; this model's code decides by them",
+}
 
 # Dims that follow from others; torch.export works them out by itself.
 DERIVED = {"total_sequence"}
@@ -39,11 +46,11 @@ def trace(model: Any, signature: Signature, context_length: int) -> tuple[ir.Mod
         ExportError: torch cannot trace the model; names the module it stopped in.
     """
     attention.register()
-    with modeling(ExportError, f"{type(model).__name__} cannot be traced", REPORT):
+    with modeling(ExportError, f"{type(model).__name__} cannot be traced", REPORT), _explained(model):
         with quiet():  # models that do not route attention through the interface say so
             model.set_attn_implementation(attention.NAME)
         experts.register(model)
-        with quiet(), torch.no_grad(), whole_operators(model):
+        with quiet(), torch.no_grad(), whole_operators(model), experts.dense_experts(model), attention.AddedMasks():
             program, context = _export(signature, context_length)
             onnx_program = torch.onnx.export(
                 program,
@@ -56,6 +63,19 @@ def trace(model: Any, signature: Signature, context_length: int) -> tuple[ir.Mod
             )
     assert onnx_program is not None
     return onnx_program.model, context
+
+
+@contextlib.contextmanager
+def _explained(model: Any) -> Iterator[None]:
+    """Within the block, what torch says of code that no graph can be of becomes an error that says so."""
+    try:
+        yield
+    except RuntimeError as error:
+        expected = next((meaning for said, meaning in UNTRACEABLE.items() if said in str(error)), "")
+        if not expected:
+            raise
+        subject = f"{type(model).__name__} cannot be traced"
+        raise ExportError(subject, found=cause(error), expected=expected, action=REPORT) from error
 
 
 def _export(signature: Signature, context: int, least: int = SHORTEST) -> tuple[torch.export.ExportedProgram, int]:
@@ -71,7 +91,8 @@ def _export(signature: Signature, context: int, least: int = SHORTEST) -> tuple[
         # slices a table of positions bounds past + sequence by the context, so each alone by nearly that. Such bounds
         # are the tracer's only; ONNX has none.
         most = context if bound == context else context // 2
-        return _traced(signature, max([least, *map(int, LEAST.findall(str(error)))]), most), context
+        suggested = max(map(int, LEAST.findall(str(error))), default=least + 1)  # MobileBERT's has no suggestion
+        return _traced(signature, max(least, suggested), most), context
 
 
 def _traced(signature: Signature, least: int, longest: int) -> torch.export.ExportedProgram:
