@@ -1,11 +1,13 @@
-"""A figure: what was measured, against its target, with every raw sample behind it."""
+"""A figure: what was measured, against its target, with every raw sample behind it; or why there is none."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from benchmarks.process import ProcessError
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,32 @@ class Figure:
             return "unsure"
         reached = self.value <= self.target if self.better == "lower" else self.value >= self.target
         return "yes" if reached else "no"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A row without a figure: `runner` is the process that failed, `stderr` the end of what it printed there."""
+
+    name: str
+    runner: str
+    why: str
+    stderr: str
+
+
+Row = Figure | Failure
+
+
+def failures(names: Iterable[str], error: ProcessError) -> list[Failure]:
+    """A row for each name."""
+    return [Failure(name, error.name, error.why, error.stderr) for name in names]
+
+
+def attempt(names: Sequence[str], make: Callable[[], Iterable[Figure]]) -> list[Row]:
+    """What `make` gives; where a process behind it fails, a failure for each name."""
+    try:
+        return list(make())
+    except ProcessError as error:
+        return [*failures(names, error)]
 
 
 def measured(
@@ -81,3 +109,16 @@ def times_faster(
     detail = f"{own:.4g} against {peer:.4g} {unit}"
     raw = {"unit": unit, "ours": [list(a) for a in ours], "theirs": [list(b) for b in theirs]}
     return measured(name, ratios, "x", target=target, better="higher", detail=detail, raw=raw)
+
+
+def times_as_long(
+    name: str, ours: Sequence[float], baseline: Sequence[float], *, target: float | None = None
+) -> Figure:
+    """How many times as long ours takes as a baseline: the median of the ratios of pairs measured in turn.
+
+    Args:
+        ours, baseline: seconds, of which those at the same place were measured one after the other.
+    """
+    detail = f"{statistics.median(ours):.3g} against {statistics.median(baseline):.3g} s"
+    ratios = [a / b for a, b in zip(ours, baseline, strict=True)]
+    return measured(name, ratios, "x", target=target, detail=detail, raw={"ours": [*ours], "baseline": [*baseline]})

@@ -1,20 +1,25 @@
-"""How long a user waits before anything happens."""
+"""How long a user waits before anything happens, in starts of an empty interpreter."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
-from benchmarks.figure import Figure, measured
+from benchmarks.figure import Figure, Row, attempt, times_as_long
 from benchmarks.process import OWN_PYTHON, seconds_of
+from benchmarks.settings import Settings
 
-RUNS = 11
+HELP = "compile --help, over python -c pass"
+IMPORT = "import compiler, over python -c pass"
 
 
-def figures() -> Iterator[Figure]:
-    command = [str(OWN_PYTHON.with_name("compile")), "--help"]
-    yield measured("compile --help", [seconds_of(command) for _ in range(RUNS)], "s", target=0.25)
-    # The interpreter's own start is not ours: it is measured beside it and taken off.
+def rows(settings: Settings) -> Iterable[Row]:
+    return attempt([HELP, IMPORT], lambda: _figures(settings))
+
+
+def _figures(settings: Settings) -> Iterable[Figure]:
     python = str(OWN_PYTHON)
-    pairs = [(seconds_of([python, "-c", "import compiler"]), seconds_of([python, "-c", "pass"])) for _ in range(RUNS)]
-    samples = [max(0.0, ours - empty) for ours, empty in pairs]
-    yield measured("import compiler", samples, "s", target=0.1, raw={"pairs": pairs})
+    commands = ([OWN_PYTHON.with_name("compile"), "--help"], [python, "-c", "import compiler"], [python, "-c", "pass"])
+    taken = [[seconds_of([str(word) for word in command]) for command in commands] for _ in range(settings.starts)]
+    shown, imported, empty = zip(*taken, strict=True)
+    yield times_as_long(HELP, shown, empty, target=15)
+    yield times_as_long(IMPORT, imported, empty, target=5)
