@@ -16,6 +16,11 @@ ADAPTER = "adapter_config.json"
 QUANTIZATION = ("quantization_config", "compression_config")  # in config.json or in a part of it
 QUANTIZED = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")  # files beside it
 
+ELSEWHERE = {  # entries by which transformers reads other files, and what is read here
+    "transformers_weights": "weights in model.safetensors, or in shards with an index",
+    "configuration_files": "all settings in config.json, not in another file for some versions of transformers",
+}
+
 
 class _Kind(msgspec.Struct):
     """The two entries that choose the class."""
@@ -48,12 +53,13 @@ def configuration(folder: Path, model: str) -> dict[str, Any]:
         msgspec.convert(config, _Kind)
     except msgspec.ValidationError as error:
         raise CheckpointError(f"{path}: not a model configuration", found=str(error)) from error
-    if named := config.get("transformers_weights"):
-        raise CheckpointError(
-            f'{path}: "transformers_weights" is not supported',
-            found=str(named)[:80],
-            expected="weights in model.safetensors, or in shards with an index",
-        )
+    for entry in ELSEWHERE:
+        if named := config.get(entry):
+            raise CheckpointError(
+                f'{path}: "{entry}" is not supported',
+                found=str(named)[:80],
+                expected=ELSEWHERE[entry],
+            )
     _require_floats(config, folder, model)
     require_sane(config, model)
     return config

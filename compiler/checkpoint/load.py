@@ -12,7 +12,7 @@ from compiler.checkpoint.heads import tasks_of
 from compiler.checkpoint.quiet import quiet
 from compiler.checkpoint.weights import shapes
 from compiler.errors import CheckpointError, UsageError
-from compiler.reading import foreign
+from compiler.reading import foreign, read_json
 from compiler.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -94,11 +94,31 @@ def allow_batches(model: Any) -> None:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The checkpoint's tokenizer (transformers). Raises CheckpointError."""
+    """The checkpoint's tokenizer (transformers).
+
+    Raises:
+        CheckpointError: it cannot be loaded, or is said to lie in another folder.
+    """
     from transformers import AutoTokenizer
 
+    _require_own_tokenizer(folder)
     with foreign(CheckpointError, f"{folder}: the tokenizer cannot be loaded"), quiet():
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def _require_own_tokenizer(folder: Path) -> None:
+    """Refuse a tokenizer for some versions of transformers that lies where no digest of the checkpoint covers it."""
+    path = folder / "tokenizer_config.json"
+    versions = read_json(path, dict[str, Any], CheckpointError).get("fast_tokenizer_files") if path.exists() else None
+    for name in versions if isinstance(versions, list) else [versions] if versions else []:
+        plain = isinstance(name, str) and name == Path(name).name and not name.startswith(".")
+        if not plain or not (folder / name).is_file():
+            raise CheckpointError(
+                f'{origin(folder)}: "fast_tokenizer_files" of tokenizer_config.json names a file that is not here',
+                found=repr(name)[:80],
+                expected="names of files of this checkpoint",
+                action="remove the entry if tokenizer.json is what the model was trained with",
+            )
 
 
 def origin(folder: Path) -> str:

@@ -29,7 +29,8 @@ def verdicts(
     How much a metric drops under changed texts is not judged by itself: the metric under them is.
 
     Raises:
-        UsageError: the evaluations are of different items or tasks, or a gate names a metric that there is not.
+        UsageError: the evaluations are of different items or tasks, the candidate's lacks a metric of the baseline's, or
+            a gate names a metric that there is not.
     """
     first, second = evaluations
     for what, one, other in (("tasks", first.task, second.task), ("data", first.data_digest, second.data_digest)):
@@ -41,11 +42,19 @@ def verdicts(
                 action="evaluate both bundles on one file, with one --limit and --seed",
             )
     after = {metric.name: metric for metric in _system(second, candidate).metrics}
-    pairs = [
-        (metric, after[metric.name])
+    told = [
+        metric
         for metric in _system(first, baseline).metrics
-        if metric.name in after and not metric.is_cost and not metric.name.endswith(".drop")
+        if not metric.is_cost and not metric.name.endswith(".drop")
     ]
+    if gates.quality.enforce and (missing := [metric.name for metric in told if metric.name not in after]):
+        raise UsageError(
+            "quality: metrics of the baseline that nobody evaluated of the candidate",
+            found=", ".join(missing[:5]) + (", ..." if len(missing) > 5 else ""),
+            expected="all of the baseline's, so that each can be judged",
+            action="evaluate the candidate with the options that the baseline was evaluated with",
+        )
+    pairs = [(metric, after[metric.name]) for metric in told if metric.name in after]
     names = [metric.name for metric, _ in pairs]
     for name in gates.quality.metrics:
         if name not in names:

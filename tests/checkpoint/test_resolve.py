@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from compiler.checkpoint import adapter, load_model, resolve
+from compiler.checkpoint import adapter, load_model, load_tokenizer, resolve
 from compiler.checkpoint.digests import content
 from compiler.checkpoint.length import context_length
 from compiler.errors import CheckpointError, StorageError, UsageError
@@ -313,3 +313,28 @@ def test_a_checkpoint_that_changes_is_told(folder: Path, cache: Path) -> None:
     shutil.rmtree(folder)
     with pytest.raises(CheckpointError, match="changed while it was read"):
         found.require_unchanged()
+
+
+def test_another_file_for_some_versions_of_transformers(folder: Path, cache: Path) -> None:
+    shutil.copyfile(folder / "config.json", folder / "config.4.0.0.json")
+    edit(folder / "config.json", configuration_files=["config.4.0.0.json"])
+    with pytest.raises(CheckpointError, match="configuration_files"):
+        resolve(str(folder), cache=cache)
+
+
+@pytest.mark.parametrize("place", ["..", ".hidden", "gone"])
+def test_a_tokenizer_that_no_digest_covers(folder: Path, tmp_path: Path, place: str) -> None:
+    name = "tokenizer.4.0.0.json" if place == "gone" else f"{place}/tokenizer.4.0.0.json"
+    (folder / ".hidden").mkdir()
+    if place != "gone":
+        shutil.copyfile(folder / "tokenizer.json", folder / name)
+    edit(folder / "tokenizer_config.json", fast_tokenizer_files=[name])
+    with pytest.raises(CheckpointError, match="fast_tokenizer_files"):
+        load_tokenizer(folder)
+
+
+def test_a_tokenizer_for_some_versions_of_transformers(folder: Path) -> None:
+    plain = load_tokenizer(folder)("the cat")["input_ids"]
+    (folder / "tokenizer.json").rename(folder / "tokenizer.4.0.0.json")
+    edit(folder / "tokenizer_config.json", fast_tokenizer_files=["tokenizer.4.0.0.json"])
+    assert load_tokenizer(folder)("the cat")["input_ids"] == plain

@@ -171,6 +171,20 @@ def test_other_items_are_refused(field: str, words: str) -> None:
         verdicts(side(), side("b"), (one, msgspec.structs.replace(one, **{field: "another"})), Gates())
 
 
+def test_a_metric_that_the_candidate_was_not_evaluated_by_is_missed() -> None:
+    first, second = metric(right(9, 10)), metric(right(9, 10), name="f1")
+    cost = metric(right(9, 10), name="seconds", unit="ms")
+    both, one = evaluated(first, second, cost), evaluated(first)
+    assert cost.is_cost
+    with pytest.raises(UsageError, match="f1") as caught:
+        verdicts(side(), side("b"), (both, one), Gates())
+    assert "accuracy" not in str(caught.value)
+    assert "seconds" not in str(caught.value)
+    assert [each.name for each in verdicts(side(), side("b"), (one, both), Gates())] == ["accuracy"]
+    loose = Gates(quality=Quality(enforce=False))
+    assert [each.name for each in verdicts(side(), side("b"), (both, one), loose)] == ["accuracy"]
+
+
 def test_an_evaluation_of_another_bundle_is_refused() -> None:
     one = evaluated(metric(right(9, 10)))
     known = side()
