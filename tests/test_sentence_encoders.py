@@ -169,6 +169,23 @@ def test_prompts_count_as_the_checkpoint_says(
         agrees(base, folder, tmp_path / str(index), **arguments)
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_prompt_that_ends_with_a_special_token(named: bool, bases: Bases, tmp_path: Path) -> None:
+    """The library leaves one that is named out of the prompt, so that it counts as text; another one it does not."""
+    checkpoint, base = bases["llama"]
+    changed = Path(shutil.copytree(checkpoint, tmp_path / "changed"))
+    tokenizer = json.loads((changed / "tokenizer.json").read_text())
+    entry = {**tokenizer["added_tokens"][0], "id": tokenizer["model"]["vocab"]["Z"], "content": "Z", "special": True}
+    tokenizer["added_tokens"].append(entry)
+    (changed / "tokenizer.json").write_text(json.dumps(tokenizer))
+    if named:
+        settings = json.loads((changed / "tokenizer_config.json").read_text())
+        (changed / "tokenizer_config.json").write_text(json.dumps({**settings, "extra_special_tokens": ["Z"]}))
+    pooling = Pooling(HIDDEN, "mean", include_prompt=False)
+    folder = saved(changed, tmp_path / "model", pooling, prompts={"query": "ask Z"}, default_prompt_name="query")
+    agrees(base, folder, tmp_path / "out")
+
+
 def test_small_letters_and_length(bases: Bases, tmp_path: Path) -> None:
     checkpoint, base = bases["bert"]
     folder = saved(checkpoint, tmp_path / "model", Pooling(HIDDEN, "mean"))

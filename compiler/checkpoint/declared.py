@@ -53,12 +53,12 @@ def configuration(folder: Path, model: str) -> dict[str, Any]:
         msgspec.convert(config, _Kind)
     except msgspec.ValidationError as error:
         raise CheckpointError(f"{path}: not a model configuration", found=str(error)) from error
-    for entry in ELSEWHERE:
+    for entry, expected in ELSEWHERE.items():
         if named := config.get(entry):
             raise CheckpointError(
                 f'{path}: "{entry}" is not supported',
                 found=str(named)[:80],
-                expected=ELSEWHERE[entry],
+                expected=expected,
             )
     _require_floats(config, folder, model)
     require_sane(config, model)

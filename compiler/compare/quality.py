@@ -29,8 +29,8 @@ def verdicts(
     How much a metric drops under changed texts is not judged by itself: the metric under them is.
 
     Raises:
-        UsageError: the evaluations are of different items or tasks, the candidate's lacks a metric of the baseline's, or
-            a gate names a metric that there is not.
+        UsageError: the evaluations are of different items or tasks, the candidate's lacks a metric of the baseline's,
+            or a gate names a metric that there is not.
     """
     first, second = evaluations
     for what, one, other in (("tasks", first.task, second.task), ("data", first.data_digest, second.data_digest)):

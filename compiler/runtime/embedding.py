@@ -78,8 +78,7 @@ class Embedder:
         return prompts[name]
 
     def _prompt_tokens(self, prompt: str) -> int:
-        """How many tokens of a text are its prompt's: those of the prompt alone, but for a special one at its end."""
+        """How many tokens of a text are its prompt's: the prompt's own, less a named special one at its end."""
         (alone,) = self._encoder.encode([prompt])
-        added = self._encoder.text.tokenizer.get_added_tokens_decoder()
-        ends = bool(alone.ids) and alone.ids[-1] in added and added[alone.ids[-1]].special
+        ends = bool(alone.ids) and alone.ids[-1] in self._encoder.text.named
         return len(alone.ids) - ends

@@ -46,6 +46,7 @@ class Text:
         special: the special tokens that these settings name, by name ("mask": "[MASK]"), and "" where one is missing.
         limit: tokens after which an encoder's text is cut.
         tidies: spaces before punctuation are taken out of what tokens spell.
+        named: ids of the tokens that these settings call special; tokenizer.json may have more of them.
     """
 
     def __init__(self, files: Files, manifest: Manifest) -> None:
@@ -73,6 +74,8 @@ class Text:
         self.tidies: bool = settings.get("clean_up_tokenization_spaces") is True and possible
         self.special = special = {name: _content(settings.get(f"{name}_token")) for name in SPECIAL}
         ids = {name: self.tokenizer.token_to_id(token) for name, token in special.items() if token}
+        every = (*special.values(), *_named(settings).values(), *_more(settings))
+        self.named = frozenset(token for each in every if (token := self.tokenizer.token_to_id(each)) is not None)
         declared = [generation, model, {f"{name}_token_id": token for name, token in ids.items()}]
         self.bos: int | None = next(iter(_ids(declared, "bos_token_id")), None)
         own = _ids([_of_text(model)], "pad_token_id")
@@ -217,6 +220,12 @@ def _named(settings: dict[str, Any]) -> dict[str, str]:
         for name, token in settings.items()
         if name.endswith("_token") and isinstance(token, str | dict)
     }
+
+
+def _more(settings: dict[str, Any]) -> list[str]:
+    """Special tokens that have no names, in the form of transformers 5 or of those before."""
+    more = settings.get("extra_special_tokens") or settings.get("additional_special_tokens") or []
+    return [_content(token) for token in (more.values() if isinstance(more, dict) else more)]
 
 
 def _is_unicode(text: str) -> bool:
