@@ -1,16 +1,22 @@
-"""An adapter that is kept apart speaks through its base's tokenizer and chat template: its own must say the same."""
+"""An adapter that speaks through its base's tokenizer and chat template: its own must say the same.
+
+Those that are kept apart do, and those that bring no tokenizer.json.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from compiler.checkpoint.adapter import Adapter
+from compiler.checkpoint.adapter import WEIGHTS, Adapter
+from compiler.checkpoint.weights import shapes
 from compiler.corpus import evaluation_text
 from compiler.errors import CheckpointError
 from compiler.reading import foreign, read_bytes, read_json
 
 SAMPLE = 20_000  # characters
+ADDED = "added_tokens.json"
 
 
 def require_same_texts(adapter: Adapter, base: Path) -> None:
@@ -25,18 +31,57 @@ def require_same_texts(adapter: Adapter, base: Path) -> None:
     Raises:
         CheckpointError: it names what differs.
     """
+    _require_same_template(adapter, base)
     own, ours = adapter.folder / "tokenizer.json", base / "tokenizer.json"
     if own.is_file() and ours.is_file():
         with foreign(CheckpointError, f"{adapter.location}: tokenizer.json cannot be loaded"):
             found = _difference(own, ours)
         if found:
             raise _another(adapter, "tokenizer", found)
+
+
+def require_no_texts_of_its_own(adapter: Adapter, base: Path) -> None:
+    """Refuse an adapter without tokenizer.json whose chat template, or whose list of added tokens, is not the base's.
+
+    Tokens that neither has an embedding for are let pass. Arguments and errors as above.
+    """
+    _require_same_template(adapter, base)
+    added = adapter.folder / ADDED
+    if not added.is_file():
+        return
+    known, tables = _tokens(base), shapes(adapter.folder / WEIGHTS).items()
+    rows = max((shape[0] for name, shape in tables if ".lora_" not in name and len(shape) > 1), default=0)
+    for token, number in read_json(added, dict[str, int], CheckpointError).items():
+        if known.get(token) != number and (token in known or number < max(rows, len(known))):
+            raise _another(adapter, "tokenizer", f"{ADDED}: {token!r} is {number}, in the base {known.get(token)}")
+
+
+def _require_same_template(adapter: Adapter, base: Path) -> None:
     theirs, template = (_template(folder) for folder in (adapter.folder, base))
-    if theirs and template and theirs != template:
+    if theirs and theirs != template and (template or not adapter.name):
         raise _another(adapter, "chat template", f"{str(theirs)[:60]!r}, the base's is {str(template)[:60]!r}")
 
 
+def _tokens(base: Path) -> Mapping[str, int]:
+    """The base's vocabulary; without tokenizer.json, of which transformers would have to make one, its own list."""
+    from tokenizers import Tokenizer
+
+    whole = base / "tokenizer.json"
+    if whole.is_file():
+        with foreign(CheckpointError, f"{whole}: not a tokenizer"):
+            return Tokenizer.from_file(str(whole)).get_vocab()
+    path = base / ADDED
+    return read_json(path, dict[str, int], CheckpointError) if path.is_file() else {}
+
+
 def _another(adapter: Adapter, what: str, found: str) -> CheckpointError:
+    if not adapter.name:
+        return CheckpointError(
+            f"{adapter.location}: the adapter was trained with another {what} than its base has",
+            found=found,
+            expected="the base's, or a tokenizer.json beside it, without which it would be left out",
+            action=f"save the tokenizer into the adapter with save_pretrained, or remove its {what} if it is not meant",
+        )
     return CheckpointError(
         f'{adapter.location}: the adapter "{adapter.name}" was trained with another {what} than its base has',
         found=found,

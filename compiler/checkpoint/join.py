@@ -16,7 +16,7 @@ import msgspec
 
 from compiler.cache import INDEX, intact, seal
 from compiler.checkpoint.adapter import CONFIG, FOLDER, ORIGIN, TOKENIZER, WEIGHTS, Adapter, content, last_part
-from compiler.checkpoint.apart import require_same_texts
+from compiler.checkpoint.apart import require_no_texts_of_its_own, require_same_texts
 from compiler.checkpoint.resolve import Checkpoint
 from compiler.checkpoint.weights import shapes
 from compiler.errors import CheckpointError
@@ -85,6 +85,8 @@ def _join(checkpoint: Checkpoint, base: Path, adapter: Adapter, cache: Path) -> 
         require_same_texts(adapter, checkpoint.folder)
     elif (adapter.folder / "tokenizer.json").is_file():
         own = {name for name in TOKENIZER if (adapter.folder / name).is_file()}
+    else:
+        require_no_texts_of_its_own(adapter, checkpoint.folder)
     with staging(out, "config.json") as folder:
         for path in [base] if base.is_file() else base.iterdir():
             if path.name not in {"config.json", INDEX, *own, *_outdone(adapter, own)}:

@@ -97,7 +97,7 @@ class Reference:
                 "the checkpoint does not say which token an answer begins with",
                 expected="decoder_start_token_id or bos_token_id in generation_config.json",
             )
-        return int(token)
+        return int(token[0] if isinstance(token, list) else token)
 
     def run(self, feeds: Feeds) -> Feeds:
         """One call of the model.

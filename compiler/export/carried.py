@@ -98,8 +98,16 @@ def declared(checkpoint: Checkpoint, model: Any) -> dict[str, Any]:
 
 
 def require_start(settings: Mapping[str, Any], config: Any, model: str) -> None:
-    """Raises CheckpointError where nothing says which token the answers of an encoder-decoder begin with."""
+    """Raises CheckpointError where no token, or more than one, is what answers of an encoder-decoder begin with."""
     named = (settings.get("decoder_start_token_id"), getattr(config, "decoder_start_token_id", None))
+    several = [token for token in named if isinstance(token, list) and len(token) != 1]
+    if several:  # transformers takes one for each row of a batch
+        raise CheckpointError(
+            f"{model}: several tokens that an answer begins with",
+            found=f"decoder_start_token_id = {several[0]!r:.60}",
+            expected="one token",
+            action="name the one to begin with in generation_config.json",
+        )
     if all(token is None for token in (*named, settings.get("bos_token_id"))):
         raise CheckpointError(
             f"{model}: the checkpoint does not say which token an answer begins with",

@@ -217,6 +217,26 @@ def test_an_adapter_kept_apart_shares_its_bases_chat_template(
             attach(checkpoint, find([f"x={folder}"]), None, tmp_path)
 
 
+@pytest.mark.parametrize("kept", ["chat_template.jinja", "tokenizer_config.json", "added_tokens.json"])
+def test_a_tokenizer_without_tokenizer_json_is_not_left_out(
+    checkpoint: Checkpoint, folder: Path, kept: str, tmp_path: Path
+) -> None:
+    """An adapter that brings a chat template or tokens of its own, beside a tokenizer that only older code reads."""
+    known = json.loads((checkpoint.folder / "tokenizer.json").read_text())["added_tokens"][0]
+    cases = {
+        "chat_template.jinja": ("", "### {{ messages }}"),
+        "tokenizer_config.json": ('{"model_max_length": 64}', '{"chat_template": "### {{ messages }}"}'),
+        "added_tokens.json": (json.dumps({known["content"]: known["id"], "[PAD]": 300}), '{"[PAD]": 9}'),
+    }
+    same, other = cases[kept]
+    (folder / kept).write_text(same)
+    assert attach(checkpoint, find([str(folder)]), None, tmp_path).compiled_in
+    (folder / kept).write_text(other)
+    with pytest.raises(CheckpointError, match="trained with another") as caught:
+        attach(checkpoint, find([str(folder)]), None, tmp_path)
+    assert "tokenizer.json" in str(caught.value)
+
+
 def test_a_new_head_brings_its_labels(tmp_path: Path) -> None:
     base = peft_adapters.bert(tmp_path / "bert")
     config = peft_adapters.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query"])

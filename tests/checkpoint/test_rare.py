@@ -71,7 +71,13 @@ def test_padding_among_the_answers_is_read_as_generate_reads_it(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("settings", "own"), [({"decoder_start_token_id": 0}, None), ({}, 0), ({"bos_token_id": 0}, None)]
+    ("settings", "own"),
+    [
+        ({"decoder_start_token_id": 0}, None),
+        ({"decoder_start_token_id": [0]}, None),
+        ({}, 0),
+        ({"bos_token_id": 0}, None),
+    ],
 )
 def test_a_start_token_has_three_places(settings: dict[str, Any], own: int | None) -> None:
     require_start(settings, transformers.T5Config(decoder_start_token_id=own), "it")
@@ -80,6 +86,13 @@ def test_a_start_token_has_three_places(settings: dict[str, Any], own: int | Non
 def test_a_checkpoint_without_a_start_token_is_refused() -> None:
     with pytest.raises(CheckpointError, match="which token an answer begins with"):
         require_start({"eos_token_id": 2}, transformers.T5Config(decoder_start_token_id=None), "it")
+
+
+@pytest.mark.parametrize("tokens", [[0, 1], []])
+def test_a_start_token_for_each_row_of_a_batch_is_refused(tokens: list[int]) -> None:
+    config = transformers.T5Config(decoder_start_token_id=0)
+    with pytest.raises(CheckpointError, match="several tokens that an answer begins with"):
+        require_start({"decoder_start_token_id": tokens}, config, "it")
 
 
 def test_kept_keys_hold_up_to_the_switch_of_longrope() -> None:
