@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -140,18 +141,18 @@ def _load(path: Path, metadata: dict[str, Any]):  # type: ignore[no-untyped-def]
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     try:
-        with quiet():
-            config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
+        with quiet(), alone(path) as folder:
+            config = AutoConfig.from_pretrained(folder, gguf_file=path.name)
             complete(path, metadata, config)
             model, info = AutoModelForCausalLM.from_pretrained(
-                path.parent,
+                folder,
                 config=config,
                 gguf_file=path.name,
                 quantization_config=GgufConfig(gguf_file=path.name, dequantize=True),
                 dtype=torch.float32,
                 output_loading_info=True,
             )
-            tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+            tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=path.name)
     except CheckpointError:
         raise
     except Exception as error:  # transformers' GGUF conversion raises many kinds
@@ -168,14 +169,22 @@ def _load(path: Path, metadata: dict[str, Any]):  # type: ignore[no-untyped-def]
 
 
 @contextmanager
+def alone(path: Path) -> Iterator[Path]:
+    """A folder with nothing in it but this file: transformers takes a tokenizer.json beside one for the file's own."""
+    with TemporaryDirectory(prefix="gguf-") as folder:
+        (Path(folder) / path.name).symlink_to(path.resolve())
+        yield Path(folder)
+
+
+@contextmanager
 def read_once() -> Iterator[Callable[[Path], Any]]:
     """transformers parses the file anew for configuration, weights and tokenizer, 5 s each; parse it once."""
     import gguf
 
     original = gguf.GGUFReader
     parse = functools.lru_cache(maxsize=1)(original)
-    gguf.GGUFReader = lambda path, *args: parse(str(path), *args)
+    gguf.GGUFReader = lambda path, *args: parse(str(Path(path).resolve()), *args)
     try:
-        yield lambda path: parse(str(path))
+        yield lambda path: parse(str(path.resolve()))
     finally:
         gguf.GGUFReader = original

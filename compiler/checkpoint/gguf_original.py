@@ -20,17 +20,17 @@ def open_gguf(path: Path, loader: Any, dtype: Any) -> Any:
     """The model, loaded by transformers, turned and scaled by what the file itself says."""
     from transformers import AutoConfig, GgufConfig
 
-    from compiler.checkpoint.gguf import metadata_of, read_once
+    from compiler.checkpoint.gguf import alone, metadata_of, read_once
 
     settings = GgufConfig(gguf_file=path.name, dequantize=True)
-    with read_once() as read:
+    with read_once() as read, alone(path) as folder:
         reader = read(path)
         metadata = metadata_of(reader)
         tensors = {each.name: each for each in reader.tensors}
-        config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
+        config = AutoConfig.from_pretrained(folder, gguf_file=path.name)
         _fit(config, tensors)
         model = loader.from_pretrained(
-            path.parent, config=config, gguf_file=path.name, quantization_config=settings, dtype=dtype
+            folder, config=config, gguf_file=path.name, quantization_config=settings, dtype=dtype
         )
         divisors = {name: np.array(tensors[name].data) for name in DIVISORS if name in tensors}
     _set_rotary(model, metadata, next(iter(divisors.values()), None))

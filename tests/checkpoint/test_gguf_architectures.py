@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,31 @@ def test_checkpoint_and_reference_answer_as_the_model_that_was_written(case: str
     )
     if changes and not changes.keys() & {"num_hidden_layers", "head_dim", "n_inner"}:
         assert (logits(model(architecture)) - expected).abs().max() > 0.01  # what a dropped key would give
+
+
+def test_files_beside_a_gguf_say_nothing_about_it(tmp_path: Path) -> None:
+    """Another model's tokenizer, settings and adapter in the folder that it was downloaded to."""
+    right = model("llama")
+    alone, path = tmp_path / "alone", tmp_path / "beside"
+    alone.mkdir()
+    path.mkdir()
+    write(path / "m.gguf", "llama", right)
+    (alone / "m.gguf").write_bytes((path / "m.gguf").read_bytes())
+    expected = resolve(str(alone / "m.gguf"), cache=tmp_path / "first").folder
+    tokenizer = json.loads((expected / "tokenizer.json").read_text())
+    words = tokenizer["model"]["vocab"]
+    words["to"], words["e"] = words["e"], words["to"]
+    (path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    (path / "tokenizer_config.json").write_text('{"chat_template": "another model", "model_max_length": 7}')
+    (path / "generation_config.json").write_text('{"repetition_penalty": 3.0}')
+    (path / "config.json").write_text('{"model_type": "llama", "hidden_act": "gelu"}')
+    (path / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "another model"}')
+    found = resolve(str(path / "m.gguf"), cache=tmp_path / "second").folder
+    for name in ("tokenizer.json", "tokenizer_config.json", "config.json", "generation_config.json"):
+        assert (found / name).read_bytes() == (expected / name).read_bytes()
+    made = open_gguf(path / "m.gguf", AutoModelForCausalLM, torch.float32)
+    torch.testing.assert_close(logits(made), logits(right), rtol=1e-3, atol=1e-3)
+    assert AutoTokenizer.from_pretrained(found)("to e", add_special_tokens=False)["input_ids"][0] == WORDS.index("to")
 
 
 @pytest.mark.parametrize(("architecture", "layers"), [("gemma2", 46), ("gemma3", 62)])
