@@ -6,6 +6,7 @@ answers of this version beside the folders, `NAME.write.npy` and `NAME.read.npy`
 
 from __future__ import annotations
 
+import shutil
 import sys
 import warnings
 from collections.abc import Callable
@@ -117,6 +118,13 @@ def _all(bert: Path, _: Path) -> Any:
 @variant("Normalize, Dense sigmoid")
 def _early(bert: Path, _: Path) -> Any:
     return encoder(bert, pooled("mean"), normalize(), dense(HIDDEN, 8, "Sigmoid"))
+
+
+@variant("mean of a decoder that has a chat template, Normalize")
+def _chat(_: Path, llama: Path) -> Any:
+    chat = Path(shutil.copytree(llama, llama.with_name("chat")))
+    (chat / "chat_template.jinja").write_text("{% for m in messages %}<s>{{ m.role }}: {{ m.content }}</s>{% endfor %}")
+    return encoder(chat, pooled("mean"), normalize())
 
 
 @variant("a default prompt")
