@@ -7,11 +7,13 @@ import os
 import re
 from pathlib import Path
 
+from compiler.cache import answer, key
 from compiler.errors import CheckpointError, StorageError, did_you_mean
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w-][\w.-]*")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 WANTED = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors", "*/config.json")
+ABSENT = "absent"
 UNWRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT})
 
 
@@ -65,6 +67,45 @@ def hub(model: str, revision: str | None, *, allow_pickle: bool) -> tuple[Path, 
             action=_near(model) or "check the name, the revision and your access token (HF_TOKEN)",
         ) from error
     return folder, folder.name
+
+
+def require_absent(model: str, commit: str, name: str, cache: Path) -> None:
+    """Refuse a snapshot without a file that it may only lack because nobody downloaded it.
+
+    The hub is asked once, and what it said is kept: offline, a snapshot holds what other programs wanted of it.
+
+    Args:
+        model: a hub id, and its `commit`.
+        name: of a file that is not in the snapshot.
+        cache: where the answer is kept.
+
+    Raises:
+        CheckpointError: there is such a file, or nobody knows.
+    """
+    from huggingface_hub import _CACHED_NO_EXIST, HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError
+
+    def ask() -> str:
+        if try_to_load_from_cache(model, name, revision=commit) is _CACHED_NO_EXIST:
+            return ABSENT
+        try:
+            there = HfApi().file_exists(model, name, revision=commit)
+        except (HfHubHTTPError, OSError, RuntimeError) as error:  # offline mode, no network
+            raise CheckpointError(
+                f'"{model}": nobody knows whether a {name} belongs to it',
+                found=f"none in the hub's cache, and the hub was not reached ({type(error).__name__})",
+                expected="a whole copy: without that file its answers may be others",
+                action="build once with network; or, where the copy is whole, name its folder in place of the hub id",
+            ) from error
+        if there:
+            raise CheckpointError(
+                f'"{model}": only a part of it is in the hub\'s cache',
+                found=f"no {name}, which the hub has",
+                action="build again with network",
+            )
+        return ABSENT
+
+    answer(cache / "checkpoint" / f"{key(model, commit, name, code=[])}.txt", ask)
 
 
 def _is_path(model: str) -> bool:

@@ -13,7 +13,7 @@ from compiler.checkpoint import sentence
 from compiler.checkpoint.accounted import unread
 from compiler.checkpoint.declared import configuration, listing
 from compiler.checkpoint.digests import content, require_unchanged
-from compiler.checkpoint.hub import PICKLES, hub, located
+from compiler.checkpoint.hub import PICKLES, hub, located, require_absent
 from compiler.checkpoint.links import require_whole
 from compiler.checkpoint.sane import require_plausible
 from compiler.checkpoint.weights import SAFETENSORS, check_safetensors, require_floats, weight_files
@@ -137,6 +137,8 @@ def resolve(
             action="choose one with --task if the model has it",
         )
     if found == "feature-extraction":
+        if source.revision and not (place / sentence.LIST).exists():
+            require_absent(model, source.revision, sentence.LIST, cache)
         vetted = sentence.unpickled(folder, source.digest, allow_pickle, cache, still)
         original, folder = original or (folder if vetted != folder else None), vetted
         sentence.pooling(folder)  # refused now if it has to be, not after the export

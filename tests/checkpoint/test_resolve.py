@@ -338,3 +338,31 @@ def test_a_tokenizer_for_some_versions_of_transformers(folder: Path) -> None:
     (folder / "tokenizer.json").rename(folder / "tokenizer.4.0.0.json")
     edit(folder / "tokenizer_config.json", fast_tokenizer_files=["tokenizer.4.0.0.json"])
     assert load_tokenizer(folder)("the cat")["input_ids"] == plain
+
+
+def test_a_snapshot_that_may_lack_a_sentence_encoders_modules(
+    folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What transformers alone downloads of a sentence encoder has no modules.json: its pooling would be another."""
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    snapshot = folder.rename(folder.with_name("a" * 40))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(snapshot))
+    said: list[bool] = []
+
+    def there(*_: object, **asked: object) -> bool:
+        assert asked == {"revision": "a" * 40}
+        if not said:
+            raise OfflineModeIsEnabled("offline")
+        return said.pop()
+
+    monkeypatch.setattr("huggingface_hub.HfApi.file_exists", there)
+    with pytest.raises(CheckpointError, match=r"nobody knows whether a modules\.json belongs to it"):
+        resolve("some-one/some-model", cache=cache)
+    said.append(True)
+    with pytest.raises(CheckpointError, match="only a part of it"):
+        resolve("some-one/some-model", cache=cache)
+    said.append(False)
+    assert resolve("some-one/some-model", cache=cache).task == "feature-extraction"
+    assert resolve("some-one/some-model", cache=cache).source.revision == "a" * 40  # known from now on
+    assert resolve(str(snapshot), cache=cache).source.revision is None  # a folder is what it is
