@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compiler.checkpoint.heads import served
+from compiler.checkpoint.heads import served, tasks_of
 from compiler.checkpoint.weights import Stored, stored, weight_files
 from compiler.errors import CheckpointError
 
@@ -24,7 +24,6 @@ def require_fit(
     *,
     adapter: Iterable[str],
     shown: str,
-    others: Sequence[str],
 ) -> list[str]:
     """Names of tensors without a place in the model, which it does not need; other such weights are refused.
 
@@ -34,7 +33,6 @@ def require_fit(
         folder: where the weights lie.
         adapter: names of the tensors that an adapter brings.
         shown: the checkpoint as its user knows it.
-        others: tasks that might do instead.
 
     Raises:
         CheckpointError: a parameter would be random, or a tensor that changes answers would be left out.
@@ -51,7 +49,7 @@ def require_fit(
     missing = sorted(name for name in info["missing_keys"] if not (spared and spared in name) and not trained(name))
     unexpected = sorted(info["unexpected_keys"])
     if missing:
-        advice = another(folder, shown, others)
+        advice = another(folder, shown, [other for other in tasks_of(folder) if other != task])
         raise _incomplete(model, shown, task=task, missing=missing, unexpected=unexpected, advice=advice)
     header = {name: each for path in weight_files(folder, shown) for name, each in stored(path).items()}
     if lost := [name for name in unexpected if _has_meaning(name, model, header)]:

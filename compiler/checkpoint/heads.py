@@ -20,7 +20,12 @@ def tasks_of(folder: Path) -> list[str]:
         CheckpointError: the configuration cannot be read.
     """
     config = _config(folder)
-    return [task for task in TASKS if any(_does(task, name, config) for name in _classes(task, config))]
+    return [task for task in TASKS if _serves(task, config)]
+
+
+def has_head(folder: Path, task: str) -> bool:
+    """Whether `task` is one of `tasks_of`, asked of no other task. Raises as it does."""
+    return _serves(task, _config(folder))
 
 
 def served(folder: Path, stored: Collection[str], tasks: Iterable[str]) -> list[str]:
@@ -122,6 +127,10 @@ def _classes(task: str, config: Any) -> Iterator[str]:
 
     names = getattr(transformers, TASKS[task].auto_class)._model_mapping._model_mapping.get(config.model_type, ())
     yield from (names,) if isinstance(names, str) else names
+
+
+def _serves(task: str, config: Any) -> bool:
+    return any(_does(task, name, config) for name in _classes(task, config))
 
 
 def _does(task: str, architecture: str, config: Any) -> bool:

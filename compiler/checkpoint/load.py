@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from compiler.checkpoint.adapter import FOLDER as ADAPTER
 from compiler.checkpoint.adapter import ORIGIN, WEIGHTS
 from compiler.checkpoint.fit import another, require_fit
-from compiler.checkpoint.heads import tasks_of
+from compiler.checkpoint.heads import has_head, tasks_of
 from compiler.checkpoint.quiet import quiet
 from compiler.checkpoint.weights import shapes
 from compiler.errors import CheckpointError, UsageError
@@ -38,7 +38,8 @@ def load_model(folder: Path, task: str, dtype: str = "float32", *, unread: list[
     import transformers
 
     shown = origin(folder)
-    if task not in (offered := tasks_of(folder)):
+    if not has_head(folder, task):
+        offered = tasks_of(folder)
         raise UsageError(
             f'{shown}: this model has no head for "{task}"',
             expected=", ".join(offered),
@@ -60,8 +61,7 @@ def load_model(folder: Path, task: str, dtype: str = "float32", *, unread: list[
         raise CheckpointError(f"{shown}: the weights cannot be loaded", found=_first_line(error)) from error
     adapter = folder / ADAPTER
     given = shapes(adapter / WEIGHTS) if adapter.is_dir() else {}
-    others = [name for name in offered if name != task]
-    needless = require_fit(model, info, task, folder, adapter=given, shown=shown, others=others)
+    needless = require_fit(model, info, task, folder, adapter=given, shown=shown)
     if unread is not None:
         unread += needless
     for name, tensor in model.state_dict().items():

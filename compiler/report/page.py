@@ -9,11 +9,11 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from importlib.resources import files
 from typing import NamedTuple
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from compiler.records import Certificate, Finding, Measured, Runner
@@ -56,13 +56,9 @@ class Bundle(NamedTuple):
 
 def html(report: Report) -> str:
     """The page, as text; save it as UTF-8. It runs no script but its own, and loads nothing."""
-    environment = Environment(
-        loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"number": number, "told": told, "size": size, "growth": growth, "strip": _both}
     script = _read("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("page.html.jinja").render(
+    return _page().render(
         report=report,
         bundles=[bundle(entry) for entry in report.entries],
         front=front(report),
@@ -141,6 +137,15 @@ def _both(timing: Timing) -> Strip:
             "candidate": [sample for samples in timing.candidate for sample in samples],
         }
     )
+
+
+@cache
+def _page() -> Template:
+    environment = Environment(
+        loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"number": number, "told": told, "size": size, "growth": growth, "strip": _both}
+    return environment.get_template("page.html.jinja")
 
 
 def _read(name: str) -> str:
