@@ -6,7 +6,7 @@ import functools
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +54,19 @@ def environment(cache: Path) -> dict[str, str]:
     return {**os.environ, "TRANSFORMER_COMPILER_CACHE": str(cache), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is built where no test sets another cache is built once in a run, whichever worker asks for it first."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared-cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRANSFORMER_COMPILER_CACHE", str(folder))
+        yield
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cache that all commands of one test session share."""
+    """The cache that all commands of one worker share, where tests look at what is in it."""
     return tmp_path_factory.mktemp("cache")
 
 

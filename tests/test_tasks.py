@@ -39,12 +39,10 @@ def judged(found: Certificate) -> set[str]:
 
 
 def quantized(made: Case, task: str, kind: str) -> Certificate:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRANSFORMER_COMPILER_CACHE", str(made.bundle.with_name("cache")))
-        out = made.bundle.with_name("int8")
-        budget = LOOSE_VECTORS if kind in JUDGED else LOOSE
-        options = {"profile": "cpu-x86-avx2", "precision": "int8-dynamic", "bench": False, "budget": budget}
-        return certificate(pipeline.build(str(made.checkpoint), task=task, out=out, **options))
+    out = made.bundle.with_name("int8")
+    budget = LOOSE_VECTORS if kind in JUDGED else LOOSE
+    options = {"profile": "cpu-x86-avx2", "precision": "int8-dynamic", "bench": False, "budget": budget}
+    return certificate(pipeline.build(str(made.checkpoint), task=task, out=out, **options))
 
 
 def test_no_task_is_forgotten() -> None:

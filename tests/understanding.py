@@ -74,9 +74,7 @@ def checkpoint(folder: Path, model: str, *, config: str = "BertConfig", **settin
 
 def built(folder: Path, task: str, out: Path) -> Path:
     """The checkpoint's bundle in float32."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRANSFORMER_COMPILER_CACHE", str(out.with_name("cache")))
-        return pipeline.build(str(folder), task=task, out=out, profile="cpu-x86-avx2", precision="float32", bench=False)
+    return pipeline.build(str(folder), task=task, out=out, profile="cpu-x86-avx2", precision="float32", bench=False)
 
 
 def torch_pipeline(task: str, folder: Path) -> Any:

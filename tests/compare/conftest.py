@@ -43,14 +43,12 @@ def changed(case: Callable[[str], Case], tmp_path_factory: pytest.TempPathFactor
 def int8(case: Callable[[str], Case], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same classifier in int8."""
     out = tmp_path_factory.mktemp("int8") / "bundle"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRANSFORMER_COMPILER_CACHE", str(out.with_name("cache")))
-        return pipeline.build(
-            str(case("text-classification").checkpoint),
-            task="text-classification",
-            out=out,
-            profile="cpu-x86-avx2",
-            precision="int8-dynamic",
-            budget={"max_kl_divergence": 9.0, "min_top1_agreement": 0.0},
-            bench=False,
-        )
+    return pipeline.build(
+        str(case("text-classification").checkpoint),
+        task="text-classification",
+        out=out,
+        profile="cpu-x86-avx2",
+        precision="int8-dynamic",
+        budget={"max_kl_divergence": 9.0, "min_top1_agreement": 0.0},
+        bench=False,
+    )

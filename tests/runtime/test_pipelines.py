@@ -14,7 +14,6 @@ import torch
 import transformers
 
 import compiler
-from compiler import pipeline
 from compiler.errors import ContextError, InputError, UsageError
 from compiler.runtime import Model
 from tests import understanding
@@ -100,10 +99,7 @@ def test_a_closed_model_answers_nothing(case: Callable[[str], Case]) -> None:
 def generation(tiny_decoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Any, Model]]:
     """Our pipeline, PyTorch's, and the model in ours."""
     folder = tmp_path_factory.mktemp("generation")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRANSFORMER_COMPILER_CACHE", str(folder / "cache"))
-        options = {"profile": "cpu-x86-avx2", "precision": "float32", "bench": False}
-        out = pipeline.build(str(tiny_decoder), out=folder / "bundle", **options)
+    out = understanding.built(tiny_decoder, "text-generation", folder / "bundle")
     with compiler.load(out) as model:
         ours = transformers.pipeline("text-generation", model=model, tokenizer=str(out), device="cpu")
         yield ours, understanding.torch_pipeline("text-generation", tiny_decoder), model
