@@ -148,5 +148,5 @@ def test_every_engine_of_the_table_is_held_against_the_protocol_under_its_own_na
         r"_MODULES: tuple\[Engine, \.\.\.\] = \((.*?)\)", (ROOT / "engines" / "__init__.py").read_text()
     )
     assert checked is not None
-    assert [f"compiler.engines.{name}" for name in checked[1].split(", ")] == list(ENGINES.values())
+    assert [name.replace("_", "-") for name in checked[1].split(", ")] == list(ENGINES)
     assert [importlib.import_module(module).name for module in ENGINES.values()] == list(ENGINES)

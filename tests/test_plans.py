@@ -15,7 +15,7 @@ from compiler import bundle as bundles
 from compiler import pipeline, profile, records
 from compiler.bundle import CERTIFICATE
 from compiler.engines import engine
-from compiler.engines.tensorrt import sources
+from compiler.engines.tensorrt.builder import sources
 from compiler.errors import EngineUnavailableError, IntegrityError
 from compiler.progress import Event
 from compiler.records import Certificate, Manifest, Optimized

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from compiler import profile
-from compiler.engines.tensorrt.capabilities import CAPABILITIES, capability
+from compiler.engines.plans.capabilities import CAPABILITIES, capability
 from compiler.errors import UsageError
 from compiler.records import Gpu, Machine, PlanOptions
 from compiler.validation.ready import formats

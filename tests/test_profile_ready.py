@@ -38,15 +38,15 @@ def test_engine_options_of_a_profile_without_plans() -> None:
 def test_usable_is_what_can_be_built_and_run(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = profile.load("nvidia-l4")
     monkeypatch.setattr("compiler.engines.tensorrt.ready", lambda options: None)
-    monkeypatch.setattr("compiler.engines.tensorrt.choosing.has_bindings", lambda: True)
+    monkeypatch.setattr("compiler.engines.tensorrt.runtime.choosing.has_bindings", lambda: True)
     assert profile.usable(loaded)
-    monkeypatch.setattr("compiler.engines.tensorrt.choosing.has_bindings", lambda: False)
+    monkeypatch.setattr("compiler.engines.tensorrt.runtime.choosing.has_bindings", lambda: False)
     assert not profile.usable(loaded)
 
     def refuse(options: EngineOptions) -> None:
         raise EngineUnavailableError("nothing builds for it")
 
-    monkeypatch.setattr("compiler.engines.tensorrt.choosing.has_bindings", lambda: True)
+    monkeypatch.setattr("compiler.engines.tensorrt.runtime.choosing.has_bindings", lambda: True)
     monkeypatch.setattr("compiler.engines.tensorrt.ready", refuse)
     assert not profile.usable(loaded)
     assert profile.usable(profile.load("cpu-x86-avx2"))

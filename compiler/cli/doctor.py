@@ -94,7 +94,7 @@ def _engine(name: str) -> dict[str, Any]:
 def _nvidia() -> dict[str, Any]:
     """The driver, or why there is none; every flavor of TensorRT; ONNX Runtime's providers."""
     from compiler import driver
-    from compiler.engines.onnxruntime_cuda.installed import providers
+    from compiler.engines.onnxruntime.installed import providers
     from compiler.engines.tensorrt.flavors import absent, installed
 
     gpus = driver.devices()

@@ -44,7 +44,7 @@ def complete_task(_context: click.Context, _parameter: click.Parameter, incomple
 
 
 def complete_target(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from compiler.engines.tensorrt.capabilities import CAPABILITIES
+    from compiler.engines.plans.capabilities import CAPABILITIES
 
     return [CompletionItem(name, help=row.gpus) for name, row in CAPABILITIES.items() if name.startswith(incomplete)]
 
@@ -64,7 +64,7 @@ def read_task(_context: click.Context, _parameter: click.Parameter, value: str |
 
 def read_targets(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     """Targets, each once."""
-    from compiler.engines.tensorrt.capabilities import CAPABILITIES
+    from compiler.engines.plans.capabilities import CAPABILITIES
     from compiler.errors import did_you_mean
 
     for value in values:

@@ -149,14 +149,17 @@ class Engine(Protocol):
 
 
 if TYPE_CHECKING:  # so that every module is held against the Protocol
-    from compiler.engines import onnxruntime_cpu, onnxruntime_cuda, onnxruntime_tensorrt, tensorrt
+    from compiler.engines import tensorrt
+    from compiler.engines.onnxruntime import cpu as onnxruntime_cpu
+    from compiler.engines.onnxruntime import cuda as onnxruntime_cuda
+    from compiler.engines.onnxruntime import tensorrt as onnxruntime_tensorrt
 
     _MODULES: tuple[Engine, ...] = (onnxruntime_cpu, onnxruntime_cuda, onnxruntime_tensorrt, tensorrt)
 
 ENGINES: dict[str, str] = {
-    "onnxruntime-cpu": "compiler.engines.onnxruntime_cpu",
-    "onnxruntime-cuda": "compiler.engines.onnxruntime_cuda",
-    "onnxruntime-tensorrt": "compiler.engines.onnxruntime_tensorrt",
+    "onnxruntime-cpu": "compiler.engines.onnxruntime.cpu",
+    "onnxruntime-cuda": "compiler.engines.onnxruntime.cuda",
+    "onnxruntime-tensorrt": "compiler.engines.onnxruntime.tensorrt",
     "tensorrt": "compiler.engines.tensorrt",
 }
 

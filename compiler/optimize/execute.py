@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
 
-from compiler.engines.onnxruntime_cpu.bfloat16 import in_float32
+from compiler.engines.bfloat16 import in_float32
 from compiler.errors import EngineError
 from compiler.machine import detect, saturates
 

@@ -91,7 +91,7 @@ def auto(machine: Machine | None = None) -> Profile:
 def usable(profile: Profile) -> bool:
     """Whether the profile's engine could build here, and run what it built on the GPU."""
     from compiler.engines import engine
-    from compiler.engines.tensorrt.choosing import has_bindings
+    from compiler.engines.tensorrt.runtime.choosing import has_bindings
 
     try:
         engine(profile.engine).ready(engine_options(profile, "encoder"))

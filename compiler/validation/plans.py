@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from compiler.engines.tensorrt.capabilities import CAPABILITIES, capability, described, target_of
-from compiler.engines.tensorrt.shapes import EMPTY
+from compiler.engines.plans.capabilities import CAPABILITIES, capability, described, target_of
+from compiler.engines.plans.shapes import EMPTY
 from compiler.profile.content import AHEAD, KINDS, PLANNED, Device
 from compiler.records import PlanOptions, Range, Shapes
 from compiler.records.lowering import Capability

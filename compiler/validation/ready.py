@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from compiler.engines import engine
-from compiler.engines.tensorrt.capabilities import check_flavor, check_formats, target_of
+from compiler.engines.plans.capabilities import check_flavor, check_formats, target_of
 from compiler.engines.tensorrt.flavors import flavor_for
 from compiler.machine import detect
 from compiler.profile import Profile, Recipe, engine_options

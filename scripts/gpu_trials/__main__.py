@@ -19,7 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from compiler import pipeline
-from compiler.engines import onnxruntime_cuda
+from compiler.engines.onnxruntime import cuda as onnxruntime_cuda
 from compiler.errors import BudgetError, EngineUnavailableError
 from compiler.machine import detect
 from compiler.storage import write_result

@@ -16,7 +16,7 @@ import numpy as np
 
 from compiler import bundle, pipeline, profile
 from compiler.engines import Session, engine, open_bundle, serving
-from compiler.engines.tensorrt.plans import read_verified
+from compiler.engines.plans.files import read_verified
 from compiler.errors import BudgetError, CompilerError
 from compiler.machine import detect
 from compiler.records import Manifest, Serving

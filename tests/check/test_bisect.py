@@ -15,7 +15,7 @@ from onnx import numpy_helper
 
 from compiler import bundle, pipeline
 from compiler.check.bisect import JUMP, _judged_by_growth
-from compiler.engines.onnxruntime_cpu import watching
+from compiler.engines.onnxruntime import layer_outputs as watching
 from compiler.records import Checked
 from compiler.records.divergence import Layer
 from tests import understanding

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from compiler.engines.onnxruntime_cpu.provider import Provider
-from compiler.engines.onnxruntime_cpu.session import OnnxRuntimeSession
+from compiler.engines.onnxruntime.provider import Provider
+from compiler.engines.onnxruntime.session import OnnxRuntimeSession
 from tests.engines.decoders import OPTIONS
 
 CUDA = Provider("CUDAExecutionProvider", {"device_id": "0"}, device="cuda")

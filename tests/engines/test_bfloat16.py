@@ -12,8 +12,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from compiler.engines.onnxruntime_cpu.bfloat16 import in_float32
-from compiler.engines.onnxruntime_cpu.session import OnnxRuntimeSession
+from compiler.engines.bfloat16 import in_float32
+from compiler.engines.onnxruntime.session import OnnxRuntimeSession
 from compiler.records import EngineOptions
 
 WEIGHT = np.random.default_rng(0).standard_normal((8, 8)).astype(ml_dtypes.bfloat16)

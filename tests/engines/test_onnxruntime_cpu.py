@@ -9,8 +9,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from compiler.engines import engine
-from compiler.engines.onnxruntime_cpu import native
-from compiler.engines.onnxruntime_cpu.placement import describe
+from compiler.engines.onnxruntime import native
+from compiler.engines.onnxruntime.placement import describe
 from compiler.errors import EngineError, EngineUnavailableError
 from compiler.machine import detect
 from compiler.records import Exported, Optimized, Placement, Source, Tensor

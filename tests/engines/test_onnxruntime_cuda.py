@@ -13,12 +13,13 @@ import pytest
 from onnx import helper
 
 from compiler import driver
-from compiler.engines import engine, onnxruntime_cuda
-from compiler.engines.onnxruntime_cpu.fallback import refuse_assigned, refuse_strays, refuse_unloaded
-from compiler.engines.onnxruntime_cpu.native import open_native, session_options
-from compiler.engines.onnxruntime_cpu.placement import describe
-from compiler.engines.onnxruntime_cpu.recording import SHAPES_KEPT
-from compiler.engines.onnxruntime_cuda import installed
+from compiler.engines import engine
+from compiler.engines.onnxruntime import cuda as onnxruntime_cuda
+from compiler.engines.onnxruntime import installed
+from compiler.engines.onnxruntime.cuda_graphs import SHAPES_KEPT
+from compiler.engines.onnxruntime.native import open_native, session_options
+from compiler.engines.onnxruntime.placement import describe
+from compiler.engines.onnxruntime.placement_guard import refuse_assigned, refuse_strays, refuse_unloaded
 from compiler.errors import ContextError, EngineError, EngineUnavailableError
 from compiler.records import CacheShape, EngineOptions
 from tests import models

@@ -13,9 +13,9 @@ import pytest
 
 from compiler import driver
 from compiler.engines import engine
-from compiler.engines import onnxruntime_tensorrt as engine_module
-from compiler.engines.onnxruntime_tensorrt import building, installed, opening, packing
-from compiler.engines.onnxruntime_tensorrt.provider import provider
+from compiler.engines.onnxruntime import tensorrt as engine_module
+from compiler.engines.onnxruntime.tensorrt import building, installed, opening, packing
+from compiler.engines.onnxruntime.tensorrt.provider import provider
 from compiler.errors import EngineError, EngineUnavailableError, IntegrityError
 from compiler.records import Built, EngineOptions, Placement, Plan, PlanOptions, Tensor
 from tests import models

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from compiler import profile
-from compiler.engines.onnxruntime_cpu.session import OnnxRuntimeSession
+from compiler.engines.onnxruntime.session import OnnxRuntimeSession
 from compiler.export import portable
 from compiler.export.graph_inputs import signature
 from compiler.export.trace import trace

@@ -13,7 +13,7 @@ from hypothesis.strategies import SearchStrategy
 
 from compiler import bundle
 from compiler.compare.precisions import module_precisions
-from compiler.engines.onnxruntime_cpu.session import OnnxRuntimeSession
+from compiler.engines.onnxruntime.session import OnnxRuntimeSession
 from compiler.records import EngineOptions
 from tests import models as tiny
 from tests.fuzz.mutate import Dice, cut, made

@@ -9,7 +9,7 @@ import numpy as np
 
 from compiler.engines import Decoding, EncoderDecoderSession, Feeds, Session
 from compiler.engines.adapted import AdaptedSession
-from compiler.engines.onnxruntime_cpu.decoding import ConcatenatedDecoding
+from compiler.engines.onnxruntime.decoding import ConcatenatedDecoding
 from compiler.records import CacheShape
 
 Wrap = Callable[[Session], Session]

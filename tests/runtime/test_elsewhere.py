@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from compiler import machine
-from compiler.engines import onnxruntime_cpu
+from compiler.engines.onnxruntime import cpu as onnxruntime_cpu
 from compiler.records import Machine
 from compiler.runtime import ElsewhereWarning, elsewhere, load
 from tests.conftest import ROOT

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from compiler.engines import Feeds, Report, Session, onnxruntime_cpu, silent
+from compiler.engines import Feeds, Report, Session, silent
+from compiler.engines.onnxruntime import cpu as onnxruntime_cpu
 from compiler.engines.tensorrt import identity
 from compiler.records import Built, EngineOptions, Optimized, Placement, Plan, Serving
 
@@ -29,7 +30,7 @@ def ready(options: EngineOptions) -> None:
     Raises:
         EngineUnavailableError: no installed flavor serves a target, or the driver or GPU that it needs is missing.
     """
-    from compiler.engines.tensorrt.building import ready
+    from compiler.engines.tensorrt.builder.building import ready
 
     ready(options)
 
@@ -41,14 +42,14 @@ def build(optimized: Optimized, folder: Path, out: Path, options: EngineOptions,
         EngineUnavailableError: see `ready`, or the model has numbers of a format that a target cannot compute with.
         EngineError: TensorRT refuses the model; the message names the node and its module in the checkpoint.
     """
-    from compiler.engines.tensorrt.building import build
+    from compiler.engines.tensorrt.builder.building import build
 
     return build(optimized, folder, out, options, report)
 
 
 def serving(options: EngineOptions, plans: Sequence[Plan] = ()) -> Serving:
     """The plan that fits this machine's GPU, or ONNX Runtime, and why."""
-    from compiler.engines.tensorrt.choosing import choose
+    from compiler.engines.tensorrt.runtime.choosing import choose
 
     return choose(options, plans).serving
 
@@ -60,7 +61,7 @@ def open(model: Path, options: EngineOptions, plans: Sequence[Plan] = ()) -> Ses
         IntegrityError: the plan is not the file that was built.
         EngineError: the plan or the model cannot be opened.
     """
-    from compiler.engines.tensorrt.choosing import open_chosen
+    from compiler.engines.tensorrt.runtime.choosing import open_chosen
 
     return open_chosen(model, options, plans)
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from compiler import driver
+from compiler.engines.plans.capabilities import FlavorName, capability, described
 from compiler.engines.tensorrt.api import TensorRT
-from compiler.engines.tensorrt.capabilities import FlavorName, capability, described
 from compiler.errors import EngineUnavailableError
 
 # The module of each flavor, and the oldest release whose names we use.

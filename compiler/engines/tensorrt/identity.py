@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compiler.engines import onnxruntime_cpu
+from compiler.engines.onnxruntime import cpu as onnxruntime_cpu
 
 name = "tensorrt"
 

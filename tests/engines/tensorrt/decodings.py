@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from compiler.engines import Decoding, Session
-from compiler.engines.onnxruntime_cpu.session import OnnxRuntimeSession
-from compiler.engines.tensorrt.decoding import PlanDecoding
-from compiler.engines.tensorrt.session import PlanSession
+from compiler.engines.onnxruntime.session import OnnxRuntimeSession
+from compiler.engines.tensorrt.runtime.decoding import PlanDecoding
+from compiler.engines.tensorrt.runtime.session import PlanSession
 from compiler.records import CacheShape, EngineOptions
 from tests import models
 from tests.engines.decoders import cache as gqa_cache

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from compiler.engines.onnxruntime_cpu.session import OnnxRuntimeSession
-from compiler.engines.tensorrt.session import PlanSession
+from compiler.engines.onnxruntime.session import OnnxRuntimeSession
+from compiler.engines.tensorrt.runtime.session import PlanSession
 from compiler.records import EngineOptions, Shapes
 from tests import models
 

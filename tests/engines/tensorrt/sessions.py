@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
+from compiler.engines.plans.files import file_name, model_digest
+from compiler.engines.plans.shapes import input_shapes
 from compiler.engines.tensorrt.flavors import Flavor
-from compiler.engines.tensorrt.plans import file_name, model_digest
-from compiler.engines.tensorrt.session import PlanSession, open_plan
-from compiler.engines.tensorrt.shapes import input_shapes
+from compiler.engines.tensorrt.runtime.session import PlanSession, open_plan
 from compiler.records import CacheShape, EngineOptions, Plan, Shapes, Tensor
 from tests import models
 from tests.engines.tensorrt.fake_cuda import FakeCuda

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[3] / "compiler" / "engines" / "tensorrt"
-MODULES = sorted(PACKAGE.glob("*.py"))
+MODULES = sorted(PACKAGE.rglob("*.py"))
 TYPES = ("api.py", "objects.py")  # they declare names and use none
 
 _CONSTANT = re.compile(r"[A-Z][A-Z0-9_]+")  # what a flag may be looked up by

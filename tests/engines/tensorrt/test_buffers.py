@@ -10,8 +10,8 @@ import pytest
 from cuda.bindings import runtime
 
 from compiler import driver
-from compiler.engines.tensorrt.buffers import Cuda, DeviceBuffer, Reused, Stream
-from compiler.engines.tensorrt.rows import Rows
+from compiler.engines.tensorrt.runtime.buffers import Cuda, DeviceBuffer, Reused, Stream
+from compiler.engines.tensorrt.runtime.rows import Rows
 from compiler.errors import EngineError
 from tests.engines.tensorrt.fake_cuda import Error, FakeCuda, Kind, Mode
 

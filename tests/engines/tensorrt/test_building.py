@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from compiler.engines import tensorrt
-from compiler.engines.tensorrt import plans
+from compiler.engines.plans import files as plans
 from compiler.errors import EngineError, EngineUnavailableError, ProfileError
 from compiler.records import Adapter, Built, EngineOptions, Optimized, PlanOptions
 from compiler.storage import digest

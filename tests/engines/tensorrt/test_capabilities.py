@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from compiler.engines.tensorrt import sources
-from compiler.engines.tensorrt.capabilities import (
+from compiler.engines.plans.capabilities import (
     CAPABILITIES,
     FORMATS,
     check_flavor,
@@ -16,6 +15,7 @@ from compiler.engines.tensorrt.capabilities import (
     described,
     target_of,
 )
+from compiler.engines.tensorrt.builder import sources
 from compiler.errors import EngineUnavailableError, ProfileError
 from tests.engines.tensorrt import graphs
 

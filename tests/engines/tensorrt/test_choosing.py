@@ -9,11 +9,14 @@ import pytest
 
 from compiler import driver
 from compiler.driver import Device
-from compiler.engines import onnxruntime_cpu, onnxruntime_cuda, tensorrt
-from compiler.engines.onnxruntime_cpu.session import OnnxRuntimeSession
-from compiler.engines.tensorrt import choosing, flavors
-from compiler.engines.tensorrt.choosing import choose, open_chosen
+from compiler.engines import tensorrt
+from compiler.engines.onnxruntime import cpu as onnxruntime_cpu
+from compiler.engines.onnxruntime import cuda as onnxruntime_cuda
+from compiler.engines.onnxruntime.session import OnnxRuntimeSession
+from compiler.engines.tensorrt import flavors
 from compiler.engines.tensorrt.flavors import Flavor
+from compiler.engines.tensorrt.runtime import choosing
+from compiler.engines.tensorrt.runtime.choosing import choose, open_chosen
 from compiler.errors import EngineError, IntegrityError
 from compiler.records import EngineOptions, Plan, Serving
 from tests import models

@@ -18,7 +18,7 @@ from tests.engines.tensorrt.fake_cuda import FakeCuda
 
 ROOT = Path(__file__).parents[3] / "compiler"
 MODULES = [path for path in sorted((ROOT / "engines").rglob("*.py")) if "cuda.bindings" in path.read_text("utf-8")]
-MODULES += [path for path in sorted((ROOT / "engines" / "tensorrt").glob("*.py")) if path not in MODULES]
+MODULES += [path for path in sorted((ROOT / "engines" / "tensorrt").rglob("*.py")) if path not in MODULES]
 NAME = re.compile(r"cuda[A-Z]\w*")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.engines.onnxruntime_cpu.session import OnnxRuntimeSession
+from compiler.engines.onnxruntime.session import OnnxRuntimeSession
 from compiler.errors import InputError
 from tests import models
 from tests.engines.decoders import TOKENS

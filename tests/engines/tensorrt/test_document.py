@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from compiler.engines.tensorrt.capabilities import CAPABILITIES, LESS, FlavorName
+from compiler.engines.plans.capabilities import CAPABILITIES, LESS, FlavorName
 from tests.engines.tensorrt.bindings import FULL
 
 TEXT = (Path(__file__).parents[3] / "docs" / "tensorrt.md").read_text(encoding="utf-8")

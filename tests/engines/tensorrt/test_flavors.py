@@ -178,6 +178,6 @@ def test_what_the_parser_logs_is_heard() -> None:
 
 
 def test_no_module_loads_tensorrt_when_imported() -> None:
-    code = "import sys, compiler.engines.tensorrt.flavors, compiler.engines.tensorrt.building\n"
+    code = "import sys, compiler.engines.tensorrt.flavors, compiler.engines.tensorrt.builder.building\n"
     code += "assert not {'tensorrt', 'tensorrt_rtx', 'onnx'} & set(sys.modules), sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])

@@ -10,9 +10,10 @@ import pytest
 
 import compiler
 from compiler import bundle, engines
-from compiler.engines.tensorrt import choosing, flavors
-from compiler.engines.tensorrt.buffers import Cuda
+from compiler.engines.tensorrt import flavors
 from compiler.engines.tensorrt.flavors import Flavor
+from compiler.engines.tensorrt.runtime import choosing
+from compiler.engines.tensorrt.runtime.buffers import Cuda
 from compiler.errors import IntegrityError
 from compiler.records import Serving, Shapes
 from tests import models

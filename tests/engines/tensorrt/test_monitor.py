@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from compiler.engines.tensorrt.builder.monitor import Progress, Recorded, native_monitor, native_recorder
 from compiler.engines.tensorrt.flavors import flavor_for
-from compiler.engines.tensorrt.monitor import Progress, Recorded, native_monitor, native_recorder
 
 
 def test_the_outermost_phase_with_steps_is_told() -> None:

@@ -9,8 +9,9 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from compiler.engines.tensorrt import api, flavors, network, objects, settings
-from compiler.engines.tensorrt.capabilities import CAPABILITIES
+from compiler.engines.plans.capabilities import CAPABILITIES
+from compiler.engines.tensorrt import api, flavors, objects
+from compiler.engines.tensorrt.builder import network, settings
 from compiler.records import PlanOptions
 from tests.engines.tensorrt.bindings import ALL, FULL, OLDEST, RTX, callback, names, parameters
 from tests.engines.tensorrt.sources import MODULES, TYPES, callbacks, integers, unguarded, used

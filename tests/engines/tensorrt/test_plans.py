@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from compiler.engines.tensorrt import plans
+from compiler.engines.plans import files as plans
 from compiler.errors import EngineError, IntegrityError, StorageError
 from compiler.records import Plan
 

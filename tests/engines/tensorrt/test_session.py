@@ -15,8 +15,8 @@ import tensorrt_rtx
 
 from compiler import driver
 from compiler.engines.tensorrt.api import TensorRT
-from compiler.engines.tensorrt.buffers import Cuda, Reused
-from compiler.engines.tensorrt.execution import native_allocator
+from compiler.engines.tensorrt.runtime.buffers import Cuda, Reused
+from compiler.engines.tensorrt.runtime.execution import native_allocator
 from compiler.errors import EngineError, EngineUnavailableError, InputError, IntegrityError
 from compiler.records import Plan, Shapes, Tensor
 from tests import models

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from compiler.engines.tensorrt import flavors, settings, timing
+from compiler.engines.tensorrt import flavors
+from compiler.engines.tensorrt.builder import settings, timing
 from compiler.engines.tensorrt.flavors import Flavor, flavor_for
 from compiler.errors import EngineError, EngineUnavailableError
 from compiler.records import Gpu

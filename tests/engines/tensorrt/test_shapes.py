@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.engines.tensorrt import network, shapes, sources
+from compiler.engines.plans import shapes
+from compiler.engines.plans.shapes import buckets, input_shapes
+from compiler.engines.tensorrt.builder import network, sources
+from compiler.engines.tensorrt.builder.network import check_network
 from compiler.engines.tensorrt.flavors import flavor_for
-from compiler.engines.tensorrt.shapes import buckets, check_network, input_shapes
 from compiler.errors import EngineError, ProfileError
 from compiler.records import Tensor
 from tests.engines.tensorrt import graphs

@@ -8,9 +8,10 @@ import onnx_ir as ir
 import pytest
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from compiler.engines.tensorrt import flavors, network, settings, sources
-from compiler.engines.tensorrt.capabilities import check_formats
-from compiler.engines.tensorrt.shapes import input_shapes
+from compiler.engines.plans.capabilities import check_formats
+from compiler.engines.plans.shapes import input_shapes
+from compiler.engines.tensorrt import flavors
+from compiler.engines.tensorrt.builder import network, settings, sources
 from compiler.errors import EngineUnavailableError
 from compiler.optimize.files import save
 from compiler.optimize.passes import Context, Pass

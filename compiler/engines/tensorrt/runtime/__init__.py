@@ -1,0 +1,1 @@
+"""From a plan to answers: which one fits this machine, its memory, its calls, its generations."""
