@@ -144,7 +144,7 @@ def test_a_profile_of_a_gpu_loads(tmp_path: Path) -> None:
             'engine = "tensorrt"',
             'engine = "onnxruntime-cpu"',
             "decoder.shapes",
-            "only tensorrt and onnxruntime-tensorrt do",
+            "only onnxruntime-tensorrt and tensorrt do",
         ),
         ('engine = "tensorrt"', 'engine = "tensorrtt"', "engine", 'did you mean "tensorrt"?'),
     ],

@@ -37,23 +37,22 @@ def test_engine_options_of_a_profile_without_plans() -> None:
 
 def test_usable_is_what_can_be_built_and_run(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = profile.load("nvidia-l4")
-    monkeypatch.setattr("compiler.engines.tensorrt.ready", lambda options: None)
-    monkeypatch.setattr("compiler.engines.tensorrt.runtime.choosing.has_bindings", lambda: True)
+    monkeypatch.setattr("compiler.engines.tensorrt.ready", lambda *asked: None)
+    monkeypatch.setattr("compiler.engines.tensorrt.runtime.choosing.why_no_bindings", lambda: None)
     assert profile.usable(loaded)
-    monkeypatch.setattr("compiler.engines.tensorrt.runtime.choosing.has_bindings", lambda: False)
+    monkeypatch.setattr("compiler.engines.tensorrt.runtime.choosing.why_no_bindings", lambda: "no bindings")
     assert not profile.usable(loaded)
 
     def refuse(options: EngineOptions) -> None:
         raise EngineUnavailableError("nothing builds for it")
 
-    monkeypatch.setattr("compiler.engines.tensorrt.runtime.choosing.has_bindings", lambda: True)
+    monkeypatch.setattr("compiler.engines.tensorrt.runtime.choosing.why_no_bindings", lambda: None)
     monkeypatch.setattr("compiler.engines.tensorrt.ready", refuse)
     assert not profile.usable(loaded)
     assert profile.usable(profile.load("cpu-x86-avx2"))
 
 
-def test_a_target_that_lacks_the_precision_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compiler.engines.tensorrt.ready", lambda options: None)
+def test_a_target_that_lacks_the_precision_is_refused_before_any_work() -> None:
     loaded = profile.load("nvidia-l4")
     ready(loaded, precision="float8", targets=["sm89", "sm120"])
     ready(loaded, targets=["sm86"])
@@ -66,7 +65,7 @@ def test_a_target_that_lacks_the_precision_is_refused_before_any_work(monkeypatc
 
 def test_traffic_is_refused_before_any_work_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[EngineOptions] = []
-    monkeypatch.setattr("compiler.engines.tensorrt.ready", asked.append)
+    monkeypatch.setattr("compiler.engines.tensorrt.ready", lambda options, formats: asked.append(options))
     ready(profile.load("nvidia-l4"), traffic={Request(7, 0): 1})
     (options,) = asked
     assert options.plans is not None

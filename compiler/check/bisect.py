@@ -54,7 +54,7 @@ OWN: dict[NoiseSource, str] = {
 
 # What `Engine.watch` and `Engine.precisions` say of one graph of the bundle, by its file.
 Watch = Callable[[str, Sequence[str], Feeds], Iterator[tuple[str, list[np.ndarray]]]]
-Precisions = Callable[[str, Sequence[str]], dict[str, str]]
+Precisions = Callable[[str], dict[str, str]]
 
 
 class Call(NamedTuple):
@@ -161,11 +161,13 @@ def _compare(
 
 
 def _with_precision(layers: Sequence[Layer], manifest: Manifest, precisions: Precisions) -> tuple[Layer, ...]:
-    modules = [layer.module for layer in layers]
-    models = graph_files(manifest)
-    found = [precisions(model, modules) for model in models]
+    """Each layer with the precisions of its own products, and of those of all modules in it."""
+    found = [item for model in graph_files(manifest) for item in precisions(model).items()]
     return tuple(
-        msgspec.structs.replace(layer, precision=", ".join(sorted({each[layer.module] for each in found} - {""})))
+        msgspec.structs.replace(
+            layer,
+            precision=", ".join(sorted({each for path, each in found if f"{path}.".startswith(f"{layer.module}.")})),
+        )
         for layer in layers
     )
 

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any
 
-from compiler.errors import IntegrityError
+from compiler.engines import known
+from compiler.engines.onnx_file import PRODUCTS
+from compiler.errors import EngineError, IntegrityError
 from compiler.reading import foreign
 from compiler.records import Certificate, Manifest, graph_files
 
 # From least to most precise; what is not here is not ranked.
 ORDER = ("int2", "int4", "int8", "float8", "float16", "bfloat16", "float32", "float64")
-
-_PRODUCTS = frozenset({"MatMul", "Gemm", "FusedMatMul", "FusedGemm", "MatMulNBits", "MatMulInteger", "QLinearMatMul",
-                       "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm", "Gather", "GatherBlockQuantized",
-                       "Conv", "ConvInteger", "QLinearConv"})  # fmt: skip
-_THROUGH = frozenset({"DequantizeLinear", "Transpose", "Cast", "Reshape", "Identity"})
-_BLOCKS = frozenset({"MatMulNBits", "GatherBlockQuantized"})
 
 
 def module_precisions(folder: Path, manifest: Manifest) -> dict[str, str]:
@@ -28,21 +23,23 @@ def module_precisions(folder: Path, manifest: Manifest) -> dict[str, str]:
     """
     if importlib.util.find_spec("onnx") is None:
         return {}
-    import onnx
-
+    reads = known(manifest.engine)
     found: dict[str, str] = {}
-    with foreign(IntegrityError, f"{folder}: a graph is not the ONNX that was built"):
+    with foreign(IntegrityError, f"{folder}: a graph is not what was built"):
         for name in graph_files(manifest):
-            found |= _of(onnx.load(str(folder / name), load_external_data=False).graph)
-        return dict(sorted(found.items()))  # of names that are no Unicode protobuf gives the bytes
+            try:
+                found |= {path: _word(precision) for path, precision in reads.precisions(folder / name).items()}
+            except EngineError as error:
+                raise IntegrityError(error.subject, found=error.found, expected=error.expected) from error
+    return dict(sorted(found.items()))
 
 
 def placed_precisions(certificate: Certificate) -> dict[str, str]:
     """The same for the few modules that the placement names."""
     return {
-        module: row.precision.removesuffix(" weights")
+        module: _word(row.precision)
         for row in certificate.placement
-        if row.operator in _PRODUCTS
+        if row.operator in PRODUCTS
         for module in row.modules
     }
 
@@ -56,33 +53,7 @@ def lowered(baseline: dict[str, str], candidate: dict[str, str]) -> list[str]:
     ]
 
 
-def _of(graph: Any) -> dict[str, str]:
-    weights = {tensor.name: _word(tensor.data_type) for tensor in graph.initializer}
-    sources = {output: node for node in graph.node for output in node.output}
-    found = {}
-    for node in graph.node:
-        module = next((entry.value for entry in node.metadata_props if entry.key == "module"), "")
-        if module and node.op_type in _PRODUCTS and (precision := _weight(node, weights, sources)) in ORDER:
-            found[module] = precision
-    return found
-
-
-def _weight(node: Any, weights: dict[str, str], sources: dict[str, Any]) -> str:
-    if node.op_type in _BLOCKS:
-        return f"int{next((attribute.i for attribute in node.attribute if attribute.name == 'bits'), 4)}"
-    for name in node.input:
-        origin = name
-        while (source := sources.get(origin)) is not None and source.op_type in _THROUGH:
-            origin = source.input[0]
-        if origin in weights:
-            return weights[origin]
-    return ""
-
-
-def _word(data_type: int) -> str:
-    """The tensor type's name, signed or not."""
-    import onnx
-
-    word = onnx.TensorProto.DataType.Name(data_type).lower()
-    word = {"float": "float32", "double": "float64"}.get(word, word).removeprefix("u")
-    return "float8" if word.startswith("float8") else word
+def _word(precision: str) -> str:
+    """The least precise of a module's products, without what it computes in."""
+    words = [word.removesuffix(" weights") for word in precision.split(", ")]
+    return min(words, key=lambda word: ORDER.index(word) if word in ORDER else len(ORDER))

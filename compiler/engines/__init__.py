@@ -7,9 +7,9 @@ command which installs it.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from compiler.records import Built, CacheShape, EngineOptions, Manifest, Optimiz
 
 Feeds = dict[str, np.ndarray]
 Report = Callable[[str, int, int], None]  # a step, its number, how many there are (0: unknown)
+PlanBuilding = Literal["none", "here", "ahead"]
 
 
 def silent(_message: str, _done: int, _total: int) -> None:
@@ -103,7 +104,15 @@ class Pair:
 
 
 class Engine(Protocol):
+    """What every module of `ENGINES` gives.
+
+    Attributes:
+        name: its key in `ENGINES`.
+        plans: whether it compiles plans for named shapes, for the device that is here or ahead for others.
+    """
+
     name: str
+    plans: PlanBuilding
 
     def version(self) -> str: ...
 
@@ -111,8 +120,15 @@ class Engine(Protocol):
         """None when it can open bundles here, otherwise the reason and the command that installs it."""
         ...
 
-    def ready(self, options: EngineOptions) -> None:
-        """Nothing where `build` could be done here; asked before any work. Raises EngineUnavailableError."""
+    def why_not_whole(self) -> str | None:
+        """None when what it builds runs here as it was built, otherwise why another engine would stand in for it."""
+        ...
+
+    def ready(self, options: EngineOptions, formats: Collection[str] = ()) -> None:
+        """Raise EngineUnavailableError if `build` cannot be done here, of a model with these number formats.
+
+        Called before any work. `formats` are those beyond float32, in the words of `Pass.formats`.
+        """
         ...
 
     def build(
@@ -143,8 +159,11 @@ class Engine(Protocol):
         """
         ...
 
-    def precisions(self, model: Path, modules: Sequence[str]) -> dict[str, str]:
-        """What each module's products with weights compute in ("int8", "int4 weights", ...); "" where it has none."""
+    def precisions(self, model: Path) -> dict[str, str]:
+        """What products with weights compute in ("int8", "int4 weights", ...), of every module that has one.
+
+        Raises EngineError.
+        """
         ...
 
 
@@ -164,6 +183,17 @@ ENGINES: dict[str, str] = {
 }
 
 
+def known(name: str) -> Engine:
+    """The engine of that name, whether or not it is available here.
+
+    Raises:
+        UsageError: no engine has this name.
+    """
+    if name not in ENGINES:
+        raise UsageError(f'engine "{name}" is unknown', expected=", ".join(ENGINES), action=did_you_mean(name, ENGINES))
+    return cast("Engine", importlib.import_module(ENGINES[name]))
+
+
 def engine(name: str) -> Engine:
     """The engine of that name, ready to use.
 
@@ -171,12 +201,15 @@ def engine(name: str) -> Engine:
         UsageError: no engine has this name.
         EngineUnavailableError: its wheel or its hardware is missing here.
     """
-    if name not in ENGINES:
-        raise UsageError(f'engine "{name}" is unknown', expected=", ".join(ENGINES), action=did_you_mean(name, ENGINES))
-    module = cast("Engine", importlib.import_module(ENGINES[name]))
-    if reason := module.why_unavailable():
+    found = known(name)
+    if reason := found.why_unavailable():
         raise EngineUnavailableError(f'engine "{name}" is not available here', found=reason)
-    return module
+    return found
+
+
+def planning(*when: PlanBuilding) -> tuple[str, ...]:
+    """Names of the engines that build plans at these times."""
+    return tuple(name for name in ENGINES if known(name).plans in when)
 
 
 def open_bundle(folder: Path, manifest: Manifest, options: EngineOptions) -> Session:

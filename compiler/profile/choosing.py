@@ -11,7 +11,7 @@ import msgspec
 
 from compiler.errors import EngineUnavailableError, ProfileError, UsageError
 from compiler.machine import detect
-from compiler.profile.content import AHEAD, PLANNED, Profile
+from compiler.profile.content import Profile
 from compiler.profile.files import Problem, find, names, normalized, read, whole
 from compiler.records import EngineOptions, Kind, Machine, PlanOptions, Requires, Shapes
 
@@ -91,13 +91,13 @@ def auto(machine: Machine | None = None) -> Profile:
 def usable(profile: Profile) -> bool:
     """Whether the profile's engine could build here, and run what it built on the GPU."""
     from compiler.engines import engine
-    from compiler.engines.tensorrt.runtime.choosing import has_bindings
 
     try:
-        engine(profile.engine).ready(engine_options(profile, "encoder"))
+        chosen = engine(profile.engine)
+        chosen.ready(engine_options(profile, "encoder"))
     except EngineUnavailableError:
         return False
-    return profile.engine != AHEAD or has_bindings()
+    return chosen.why_not_whole() is None
 
 
 def engine_options(
@@ -116,19 +116,21 @@ def engine_options(
         ProfileError: the profile has no recipe for this kind.
         UsageError: shapes for an engine that builds no plans, or targets for one that does not build ahead.
     """
-    recipe = profile.recipe(kind)
-    if (targets and profile.engine != AHEAD) or (shapes and profile.engine not in PLANNED):
+    from compiler.engines import known, planning
+
+    recipe, built = profile.recipe(kind), known(profile.engine).plans
+    if (targets and built != "ahead") or (shapes and built == "none"):
         raise UsageError(
             f'profile {profile.name} takes no {"targets" if targets else "traffic"}: its engine is "{profile.engine}"',
-            expected=f'a profile with the engine "{AHEAD}", which builds plans',
+            expected=f"a profile with the engine {_quoted(planning('ahead'))}, which builds plans",
             action=f"choose one with --profile, such as {_example()}; `compile profiles list` shows all",
         )
     options = EngineOptions(threads=profile.threads, cuda_graph=profile.cuda_graph)
-    if profile.engine not in PLANNED:
+    if built == "none":
         return options
     base = profile.plans or PlanOptions()
     wanted = tuple(targets) or base.targets
-    if not wanted and profile.engine == AHEAD:
+    if not wanted and built == "ahead":
         wanted = (target_of(profile.requires.compute_capability),)
     plans = msgspec.structs.replace(base, targets=tuple(dict.fromkeys(wanted)), shapes=tuple(shapes) or recipe.shapes)
     return msgspec.structs.replace(options, plans=plans)
@@ -136,7 +138,13 @@ def engine_options(
 
 def _example() -> str:
     """A shipped profile whose plans are built ahead."""
-    return next(profile.name for profile in ranked() if profile.engine == AHEAD)
+    from compiler.engines import planning
+
+    return next(profile.name for profile in ranked() if profile.engine in planning("ahead"))
+
+
+def _quoted(engines: Sequence[str]) -> str:
+    return " or ".join(f'"{name}"' for name in engines)
 
 
 def target_of(compute_capability: str) -> str:

@@ -12,8 +12,6 @@ from compiler.records import Budget, Kind, Lowering, PassChoice, PlanOptions, Re
 from compiler.records.lowering import Capability
 
 KINDS: tuple[Kind, ...] = ("encoder", "decoder", "encoder-decoder")
-PLANNED = ("tensorrt", "onnxruntime-tensorrt")  # engines that build plans, for named shapes
-AHEAD = "tensorrt"  # of these, the one that builds for GPUs which need not be here
 
 # Number formats that matrices can be multiplied in, or that weights can be kept in; `Pass.formats` uses the same words.
 Format = Literal["float32", "float16", "bfloat16", "int8", "float8", "int4", "float4"]

@@ -82,7 +82,7 @@ def bisect(folder: Path, manifest: Manifest, checkpoint: Checkpoint, budget: Bud
             session,
             manifest,
             watch=lambda model, modules, feeds: runs.watch(folder / model, manifest.options, modules, feeds),
-            precisions=lambda model, modules: runs.precisions(folder / model, modules),
+            precisions=lambda model: runs.precisions(folder / model),
             open_reference=functools.partial(Reference, checkpoint.reference, manifest.task),
             texts=evaluation_text(),
             budget=budget,

@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
+from compiler.engines import planning
 from compiler.engines.plans.capabilities import CAPABILITIES, capability, described, target_of
 from compiler.engines.plans.shapes import EMPTY
-from compiler.profile.content import AHEAD, KINDS, PLANNED, Device
+from compiler.profile.content import KINDS, Device
 from compiler.records import PlanOptions, Range, Shapes
 from compiler.records.lowering import Capability
 from compiler.validation.passes import formats_of
@@ -28,16 +29,15 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "encoder-decoder": ("encoder_sequence", "sequence"),
 }
 
-OTHERS = f"only {' and '.join(PLANNED)} do"
-
 
 def plan_mistakes(data: dict[str, Any]) -> Iterator[Mistake]:
     """Mistakes in a profile's plans, shapes and device; what has the wrong type is left to the walk."""
-    planned, targets = data.get("engine") in PLANNED, _targets(data)
+    name, targets = data.get("engine"), _targets(data)
+    planned, others = name in planning("here", "ahead"), f"only {' and '.join(planning('here', 'ahead'))} do"
     if planned:
-        yield from _plans(data, targets, ahead=data["engine"] == AHEAD)
+        yield from _plans(data, targets, ahead=name in planning("ahead"))
     elif "plans" in data:
-        yield Mistake("plans", "this engine builds no plans", OTHERS)
+        yield Mistake("plans", "this engine builds no plans", others)
     yield from _requires(data)
     device = _typed(data.get("device"), Device)
     if device:
@@ -46,7 +46,7 @@ def plan_mistakes(data: dict[str, Any]) -> Iterator[Mistake]:
         if planned:
             yield from _shapes(kind, data[kind].get("shapes"))
         elif "shapes" in data[kind]:
-            yield Mistake(f"{kind}.shapes", "this engine takes no shapes", OTHERS)
+            yield Mistake(f"{kind}.shapes", "this engine takes no shapes", others)
         yield from _formats(kind, data[kind], device, [target for target in targets if target in CAPABILITIES])
 
 
@@ -70,7 +70,11 @@ def _plans(data: dict[str, Any], targets: tuple[str, ...], *, ahead: bool) -> It
     for index, target in enumerate(_typed(_inside(data, "plans", "targets"), tuple[str, ...]) or ()):
         yield from known(f"plans.targets[{index}]", target, CAPABILITIES, "target")
     if _inside(data, "plans", "targets") and not ahead:
-        yield Mistake("plans.targets", "this engine builds for the GPU that is present", f'only "{AHEAD}" builds ahead')
+        yield Mistake(
+            "plans.targets",
+            "this engine builds for the GPU that is present",
+            f"only {' and '.join(planning('ahead'))} builds ahead",
+        )
     if ahead and not targets and not _inside(data, "requires", "compute_capability"):
         yield Mistake("requires.compute_capability", "missing key", 'name the GPU that plans are for, as in "8.9"')
 

@@ -6,9 +6,6 @@ import sys
 from collections.abc import Sequence
 
 from compiler.engines import engine
-from compiler.engines.plans.capabilities import check_flavor, check_formats, target_of
-from compiler.engines.tensorrt.flavors import flavor_for
-from compiler.machine import detect
 from compiler.profile import Profile, Recipe, engine_options
 from compiler.traffic import Traffic, fit
 from compiler.validation.passes import formats_of
@@ -17,7 +14,7 @@ from compiler.validation.passes import formats_of
 def ready(
     profile: Profile, *, precision: str | None = None, targets: Sequence[str] = (), traffic: Traffic | None = None
 ) -> None:
-    """Nothing where plans for all targets could be built here, in this precision.
+    """Raise unless a bundle for this profile can be built here, in this precision.
 
     Args:
         profile: what is to be built for.
@@ -32,13 +29,7 @@ def ready(
     """
     shapes = fit(traffic, profile.encoder.shapes, "encoder", sys.maxsize).shapes if traffic else ()
     options = engine_options(profile, "encoder", targets=targets, shapes=shapes)
-    engine(profile.engine).ready(options)
-    if options.plans:
-        asked = formats(profile, precision)
-        check_formats(options.plans.targets, asked)
-        present = [target_of(gpu.compute_capability) for gpu in detect().gpus]
-        for target in options.plans.targets:
-            check_flavor(flavor_for(target, present).name, target, asked)
+    engine(profile.engine).ready(options, formats(profile, precision))
 
 
 def formats(profile: Profile, precision: str | None) -> set[str]:

@@ -1,27 +1,20 @@
 """ONNX Runtime on the CPU.
 
-The model file is ONNX itself: the engine optimizes it further whenever it is opened, for the CPU it finds. The modules
-here serve the other ONNX Runtime engines too, which differ in their `Provider`.
+The model file is ONNX itself: the engine optimizes it further whenever it is opened, for the CPU it finds.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Collection
 
-import numpy as np
-
-from compiler.engines import Feeds, Report, Session, silent
-from compiler.records import Built, EngineOptions, Optimized, Placement, Plan, Serving
+from compiler.engines import PlanBuilding
+from compiler.engines.onnxruntime.engine import OnnxRuntime
+from compiler.engines.onnxruntime.provider import CPU, Provider
+from compiler.records import EngineOptions
 
 name = "onnxruntime-cpu"
-
-
-def version() -> str:
-    import onnxruntime
-
-    return str(onnxruntime.__version__)
+plans: PlanBuilding = "none"
 
 
 def why_unavailable() -> str | None:
@@ -33,67 +26,18 @@ def why_unavailable() -> str | None:
     return None
 
 
-def ready(options: EngineOptions) -> None:
-    """Whatever can be opened here can be built here."""
+why_not_whole = why_unavailable
 
 
-def serving(options: EngineOptions, plans: Sequence[Plan] = ()) -> Serving:
-    """This engine; there is no choice."""
-    return Serving(engine=name, version=version())
+def ready(options: EngineOptions, formats: Collection[str] = ()) -> None:
+    """See `Engine.ready`: whatever can be opened here can be built here."""
 
 
-def open(model: Path, options: EngineOptions, plans: Sequence[Plan] = ()) -> Session:
-    """Load an ONNX file for any number of concurrent callers.
-
-    Raises:
-        EngineError: ONNX Runtime refuses the model; the message holds its reason.
-    """
-    from compiler.engines.onnxruntime.session import OnnxRuntimeSession
-
-    return OnnxRuntimeSession(model, options)
+def provider(options: EngineOptions) -> Provider:
+    """The CPU's."""
+    return CPU
 
 
-def describe(model: Path, options: EngineOptions, feeds: Feeds) -> tuple[Placement, ...]:
-    """Which kernel every node really ran with, from one profiled call.
-
-    Raises:
-        EngineError: the model cannot be opened or run.
-    """
-    from compiler.engines.onnxruntime.placement import describe
-
-    return describe(model, options, feeds)
-
-
-def watch(
-    model: Path, options: EngineOptions, modules: Sequence[str], feeds: Feeds
-) -> Iterator[tuple[str, list[np.ndarray]]]:
-    """The tensors that leave each of these modules, for one call of the model; see `Engine.watch`.
-
-    Raises:
-        EngineError: the model cannot be opened or run.
-    """
-    from compiler.engines.onnxruntime.layer_outputs import watch
-
-    return watch(model, options, modules, feeds)
-
-
-def precisions(model: Path, modules: Sequence[str]) -> dict[str, str]:
-    """What each module's products with weights compute in; see `Engine.precisions`.
-
-    Raises:
-        EngineError: not an ONNX file.
-    """
-    from compiler.engines.onnxruntime.layer_outputs import precisions
-
-    return precisions(model, modules)
-
-
-def build(optimized: Optimized, folder: Path, out: Path, options: EngineOptions, report: Report = silent) -> Built:
-    """Copy `folder / optimized.model` with its external data into `out`, open it and run it once.
-
-    Raises:
-        EngineError: ONNX Runtime cannot open or run the model; the message holds its reason.
-    """
-    from compiler.engines.onnxruntime.building import build
-
-    return build(optimized, folder, out, options)
+_shared = OnnxRuntime(name, provider, ready)
+version, serving, build, open = _shared.version, _shared.serving, _shared.build, _shared.open
+describe, watch, precisions = _shared.describe, _shared.watch, _shared.precisions

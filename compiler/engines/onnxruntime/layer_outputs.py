@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from compiler.engines import Feeds
+from compiler.engines import Feeds, onnx_file
 from compiler.engines.onnxruntime.native import explained, open_native, session_options
-from compiler.engines.onnxruntime.placement import read_proto
 from compiler.engines.onnxruntime.provider import CPU, Provider
 from compiler.records import EngineOptions
 
@@ -19,26 +18,12 @@ AT_ONCE = 6  # tensors in memory together
 # Kernels that add before they normalize: the output with the sum, which belongs to the modules in front of them.
 SUMS = {"SkipLayerNormalization": 3, "SkipSimplifiedLayerNormalization": 3}
 
-# Products with weights, by what they compute in.
-BLOCKS = {"MatMulNBits", "GatherBlockQuantized"}
-INTEGERS = {"MatMulInteger", "QLinearMatMul", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"}
-# What a DequantizeLinear restores a weight from.
-CODES = {
-    "INT8": "int8",
-    "UINT8": "int8",
-    "FLOAT8E4M3FN": "float8",
-    "INT4": "int4 weights",
-    "FLOAT4E2M1": "float4 weights",
-}
-PRODUCTS = {"MatMul", "Gemm", "FusedMatMul", "Gather"}
-FLOATS = {"FLOAT": "float32", "FLOAT16": "float16", "BFLOAT16": "bfloat16", "DOUBLE": "float64"}
-
 
 def watch(
     model: Path, options: EngineOptions, modules: Sequence[str], feeds: Feeds, provider: Provider = CPU
 ) -> Iterator[tuple[str, list[np.ndarray]]]:
     """See `Engine.watch`."""
-    proto = read_proto(model)
+    proto = onnx_file.read(model)
     leaving = {path: names for path in modules if (names := _leaving(proto.graph, path))}
     for group in _groups(leaving):
         names = list(dict.fromkeys(name for path in group for name in leaving[path]))
@@ -59,33 +44,6 @@ def _groups(leaving: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
         count += len(names)
     if group:
         yield group
-
-
-def precisions(model: Path, modules: Sequence[str]) -> dict[str, str]:
-    """See `Engine.precisions`."""
-    graph = read_proto(model).graph
-    types = {weight.name: weight.data_type for weight in graph.initializer}
-    found = {}
-    for path in modules:
-        kinds = [_precision(node, types) for node in graph.node if _belongs(node, path)]
-        found[path] = ", ".join(sorted({kind for kind in kinds if kind}))
-    return found
-
-
-def _precision(node: Any, types: dict[str, int]) -> str:
-    """What a product with weights computes in; "" for every other node."""
-    import onnx
-
-    if node.op_type in BLOCKS:
-        return f"int{next((each.i for each in node.attribute if each.name == 'bits'), 4)} weights"
-    if node.op_type == "DequantizeLinear":
-        return CODES.get(onnx.TensorProto.DataType.Name(types[node.input[0]]), "") if node.input[0] in types else ""
-    if node.op_type in INTEGERS:
-        return "int8"
-    if node.op_type in PRODUCTS:
-        kinds = [types[name] for name in node.input if name in types]
-        return FLOATS.get(onnx.TensorProto.DataType.Name(kinds[0]), "") if kinds else ""
-    return ""
 
 
 def _leaving(graph: Any, path: str) -> list[str]:
@@ -116,12 +74,8 @@ def _leaving(graph: Any, path: str) -> list[str]:
 
 
 def _belongs(node: Any, path: str) -> bool:
-    """Whether a node does work of this module. Of several modules' common node the names are joined by "+"."""
-    joined = next((entry.value for entry in node.metadata_props if entry.key == "module"), "")
-    first, *others = joined.split("+")
-    parent = first.rpartition(".")[0]
-    paths = [first, *(f"{parent}.{name}" for name in others)]
-    return any(each == path or each.startswith(f"{path}.") for each in paths)
+    """Whether a node does work of this module."""
+    return any(f"{each}.".startswith(f"{path}.") for each in onnx_file.modules(node))
 
 
 def _run(

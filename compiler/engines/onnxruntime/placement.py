@@ -8,14 +8,12 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from compiler.engines import Feeds
+from compiler.engines import Feeds, onnx_file
 from compiler.engines.onnxruntime.native import explained, open_native, session_options
 from compiler.engines.onnxruntime.placement_guard import refuse_strays
 from compiler.engines.onnxruntime.provider import CPU, Provider
-from compiler.errors import EngineError
 from compiler.records import EngineOptions, Placement
 
-MODULES_SHOWN = 4
 _TIMED = "_kernel_time"
 _INT8_KERNELS = {"MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}
 _INT8_FAMILIES = ("QLinear", "QGemm", "QAttention", "QEmbed", "ConvInteger")
@@ -31,11 +29,11 @@ def describe(model: Path, options: EngineOptions, feeds: Feeds, provider: Provid
         EngineError: the model cannot be opened or run, or a part of it ran on the CPU that should not.
     """
     with tempfile.TemporaryDirectory() as scratch, explained(f"cannot run {model}"):
-        proto = read_proto(model)
+        proto = onnx_file.read(model)
         if not provider.compiles:  # what a provider compiled it finds again by its nodes' names
             _name_nodes(proto)
         events = _profile(proto, model, options, feeds, provider, scratch=Path(scratch))
-        optimized = proto if provider.compiles else read_proto(Path(scratch) / "optimized.onnx")
+        optimized = proto if provider.compiles else onnx_file.read(Path(scratch) / "optimized.onnx")
     modules = _modules(proto.graph, optimized.graph)
     bits = {node.name: attribute.i for node in optimized.graph.node for attribute in node.attribute
             if attribute.name == "bits"}  # fmt: skip
@@ -53,7 +51,7 @@ def describe(model: Path, options: EngineOptions, feeds: Feeds, provider: Provid
             precision=precision,
             count=len(runs),
             time_share=round(sum(microseconds for microseconds, _ in runs) / whole, 4),
-            modules=tuple(dict.fromkeys(module for _, module in runs if module))[:MODULES_SHOWN],
+            modules=tuple(dict.fromkeys(module for _, module in runs if module))[: onnx_file.MODULES_SHOWN],
         )
         for (operator, name, precision), runs in groups.items()
     ]
@@ -79,7 +77,7 @@ def _profile(
             "session.optimized_model_external_initializers_min_size_in_bytes": "1024",
         }.items():
             native.add_session_config_entry(key, value)
-    session = open_native(opened, native, provider, {node.name: _module(node) for node in proto.graph.node})
+    session = open_native(opened, native, provider, {node.name: onnx_file.module(node) for node in proto.graph.node})
     for _ in range(2):
         session.run(None, feeds)
     events = json.loads(Path(session.end_profiling()).read_bytes())
@@ -97,35 +95,17 @@ def _modules(source: Any, optimized: Any) -> dict[str, str]:
     """Checkpoint module of each optimized node: its own, or that of the node whose output it took over by fusion."""
     by_name, by_output = {}, {}
     for node in source.node:
-        by_name[node.name] = _module(node)
-        by_output.update(dict.fromkeys(node.output, _module(node)))
+        by_name[node.name] = onnx_file.module(node)
+        by_output.update(dict.fromkeys(node.output, onnx_file.module(node)))
     return {
         node.name: by_name.get(node.name) or next(filter(None, map(by_output.get, node.output)), "")
         for node in optimized.node
     }
 
 
-def _module(node: Any) -> str:
-    return next((str(entry.value) for entry in node.metadata_props if entry.key == "module"), "")
-
-
-def read_proto(path: Path) -> Any:
-    """An `onnx.ModelProto` whose external weights stay on disk.
-
-    Raises:
-        EngineError: not an ONNX file.
-    """
-    import onnx
-
-    try:
-        return onnx.load(str(path), load_external_data=False)
-    except Exception as error:  # protobuf's own, which differ between its releases
-        raise EngineError(f"cannot read {path}", found=str(error), expected="an ONNX model") from error
-
-
 def _precision(operator: str, bits: int, inputs: list[dict[str, Any]]) -> str:
     """What the kernel computes with, from its name and the types of what it was given."""
-    if operator in {"MatMulNBits", "GatherBlockQuantized"}:
+    if operator in onnx_file.BLOCKS:
         return f"int{bits} weights"
     if operator in _INT8_KERNELS or operator.startswith(_INT8_FAMILIES):
         return "int8"

@@ -6,33 +6,38 @@ runs the model itself, and `serving` says why.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from compiler.engines import Feeds, Report, Session, silent
+from compiler.engines import PlanBuilding, Report, Session, silent
 from compiler.engines.onnxruntime import cpu as onnxruntime_cpu
 from compiler.engines.tensorrt import identity
-from compiler.records import Built, EngineOptions, Optimized, Placement, Plan, Serving
+from compiler.records import Built, EngineOptions, Optimized, Plan, Serving
 
 name, version = identity.name, identity.version
+plans: PlanBuilding = "ahead"
+# Of the model, which ONNX Runtime can always run; a plan's own layers are in its record.
+why_unavailable, describe = onnxruntime_cpu.why_unavailable, onnxruntime_cpu.describe
+watch, precisions = onnxruntime_cpu.watch, onnxruntime_cpu.precisions
 
 
-def why_unavailable() -> str | None:
-    """None where ONNX Runtime can at least run the model itself."""
-    return onnxruntime_cpu.why_unavailable()
+def why_not_whole() -> str | None:
+    """None where plans can have device memory."""
+    from compiler.engines.tensorrt.runtime.choosing import why_no_bindings
+
+    return why_no_bindings()
 
 
-def ready(options: EngineOptions) -> None:
-    """Nothing where plans for all targets could be built here.
+def ready(options: EngineOptions, formats: Collection[str] = ()) -> None:
+    """Raise unless plans for all targets can be built here.
 
     Raises:
-        EngineUnavailableError: no installed flavor serves a target, or the driver or GPU that it needs is missing.
+        EngineUnavailableError: no installed flavor serves a target, the driver or GPU that it needs is missing, or a
+            target cannot use one of the formats.
     """
     from compiler.engines.tensorrt.builder.building import ready
 
-    ready(options)
+    ready(options, formats)
 
 
 def build(optimized: Optimized, folder: Path, out: Path, options: EngineOptions, report: Report = silent) -> Built:
@@ -64,20 +69,3 @@ def open(model: Path, options: EngineOptions, plans: Sequence[Plan] = ()) -> Ses
     from compiler.engines.tensorrt.runtime.choosing import open_chosen
 
     return open_chosen(model, options, plans)
-
-
-def describe(model: Path, options: EngineOptions, feeds: Feeds) -> tuple[Placement, ...]:
-    """What runs where ONNX Runtime runs the model; a plan's layers are in its own record."""
-    return onnxruntime_cpu.describe(model, options, feeds)
-
-
-def watch(
-    model: Path, options: EngineOptions, modules: Sequence[str], feeds: Feeds
-) -> Iterator[tuple[str, list[np.ndarray]]]:
-    """See `Engine.watch`: of the model, as ONNX Runtime runs it."""
-    return onnxruntime_cpu.watch(model, options, modules, feeds)
-
-
-def precisions(model: Path, modules: Sequence[str]) -> dict[str, str]:
-    """See `Engine.precisions`."""
-    return onnxruntime_cpu.precisions(model, modules)

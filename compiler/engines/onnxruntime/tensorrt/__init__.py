@@ -6,34 +6,28 @@ puts them into the bundle with their digests; `open` takes those and no others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from compiler.engines import Feeds, Report, Session, silent
-from compiler.engines.onnxruntime import cuda as onnxruntime_cuda
+from compiler.engines import PlanBuilding, Report, Session, silent
+from compiler.engines.onnxruntime import cuda
+from compiler.engines.onnxruntime.installed import why_without
 from compiler.engines.onnxruntime.tensorrt import identity
-from compiler.records import Built, EngineOptions, Optimized, Placement, Plan, Serving
+from compiler.engines.onnxruntime.tensorrt.installed import PROVIDER, why_no_library
+from compiler.records import Built, EngineOptions, Optimized, Plan, Serving
 
 name, version = identity.name, identity.version
+plans: PlanBuilding = "here"
+# As CUDA alone runs the model: what TensorRT takes of it, its engines do not show.
+ready, describe, watch, precisions = cuda.ready, cuda.describe, cuda.watch, cuda.precisions
 
 
 def why_unavailable() -> str | None:
     """None where there is a GPU with its driver, an ONNX Runtime with this provider, and TensorRT 10."""
-    from compiler.engines.onnxruntime.installed import why_without
-    from compiler.engines.onnxruntime.tensorrt.installed import PROVIDER, why_no_library
-
-    return onnxruntime_cuda.why_unavailable() or why_without(PROVIDER) or why_no_library()
+    return cuda.why_unavailable() or why_without(PROVIDER) or why_no_library()
 
 
-def ready(options: EngineOptions) -> None:
-    """Nothing where the GPU of `options.device` is there.
-
-    Raises:
-        EngineUnavailableError: it is not.
-    """
-    onnxruntime_cuda.ready(options)
+why_not_whole = why_unavailable
 
 
 def build(optimized: Optimized, folder: Path, out: Path, options: EngineOptions, report: Report = silent) -> Built:
@@ -65,20 +59,3 @@ def open(model: Path, options: EngineOptions, plans: Sequence[Plan] = ()) -> Ses
 
     ready(options)
     return open_verified(model, options, plans)
-
-
-def describe(model: Path, options: EngineOptions, feeds: Feeds) -> tuple[Placement, ...]:
-    """How CUDA alone runs the model; what TensorRT takes of it is in the record of the build."""
-    return onnxruntime_cuda.describe(model, options, feeds)
-
-
-def watch(
-    model: Path, options: EngineOptions, modules: Sequence[str], feeds: Feeds
-) -> Iterator[tuple[str, list[np.ndarray]]]:
-    """See `Engine.watch`: as CUDA alone computes it, for TensorRT's engines have no tensors between layers."""
-    return onnxruntime_cuda.watch(model, options, modules, feeds)
-
-
-def precisions(model: Path, modules: Sequence[str]) -> dict[str, str]:
-    """See `Engine.precisions`."""
-    return onnxruntime_cuda.precisions(model, modules)

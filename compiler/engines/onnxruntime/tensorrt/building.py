@@ -12,13 +12,14 @@ from typing import NamedTuple
 import msgspec
 
 from compiler.engines import Report
-from compiler.engines.onnxruntime.building import copy, sample, weight_files
+from compiler.engines.onnx_file import copy, weight_files
 from compiler.engines.onnxruntime.placement import describe
 from compiler.engines.onnxruntime.tensorrt import identity, packing
 from compiler.engines.onnxruntime.tensorrt.installed import library_version, target
 from compiler.engines.onnxruntime.tensorrt.provider import provider
 from compiler.engines.plans import files as plans
 from compiler.engines.plans.shapes import InputShapes, buckets, input_shapes
+from compiler.engines.sample_inputs import sample
 from compiler.errors import EngineError
 from compiler.records import Built, EngineOptions, Optimized, Placement, Plan, PlanOptions, Tensor
 from compiler.records.engine import Shapes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,9 +49,9 @@ class Graph(NamedTuple):
     outputs: tuple[Tensor, ...]
 
 
-def ready(options: EngineOptions) -> None:
+def ready(options: EngineOptions, formats: Collection[str] = ()) -> None:
     """See `Engine.ready`. Raises ProfileError where no target is named, or one that is unknown."""
-    _jobs(options)
+    _jobs(options, formats)
 
 
 def build(optimized: Optimized, folder: Path, out: Path, options: EngineOptions, report: Report = silent) -> Built:
@@ -61,11 +61,7 @@ def build(optimized: Optimized, folder: Path, out: Path, options: EngineOptions,
         ProfileError: a mistake in the targets or the shapes.
     """
     started = time.perf_counter()
-    jobs = _jobs(options)
-    formats = frozenset().union(*(graph.source.formats for graph in _graphs(optimized, folder)))
-    check_formats([job.target for job in jobs], formats)
-    for job in jobs:
-        check_flavor(job.flavor.name, job.target, formats)
+    jobs = _jobs(options, frozenset().union(*(graph.source.formats for graph in _graphs(optimized, folder))))
     buckets = _buckets(optimized, jobs[0].asked)
     report("the model itself", 0, 0)
     made = onnxruntime_cpu.build(optimized, folder, out, options)
@@ -82,7 +78,7 @@ def build(optimized: Optimized, folder: Path, out: Path, options: EngineOptions,
     )
 
 
-def _jobs(options: EngineOptions) -> list[Job]:
+def _jobs(options: EngineOptions, formats: Collection[str]) -> list[Job]:
     asked = options.plans or PlanOptions()
     if not asked.targets:
         raise ProfileError(
@@ -99,6 +95,9 @@ def _jobs(options: EngineOptions) -> list[Job]:
     ]
     for job in jobs:
         settings.check(asked, job.flavor, job.target, driver=gpu is not None)
+    check_formats([job.target for job in jobs], formats)
+    for job in jobs:
+        check_flavor(job.flavor.name, job.target, formats)
     return jobs
 
 

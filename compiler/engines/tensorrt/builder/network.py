@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from compiler.engines.onnxruntime.placement import MODULES_SHOWN
+from compiler.engines.onnx_file import MODULES_SHOWN
 from compiler.engines.plans.shapes import InputShapes
 from compiler.engines.tensorrt import flavors, objects
 from compiler.engines.tensorrt.builder.sources import Node, Source

@@ -9,22 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from compiler.engines.onnxruntime.placement import read_proto
+from compiler.engines import onnx_file
 
-# ONNX's names of types by ours.
-FORMATS: dict[str, str] = {
-    "FLOAT": "float32",
-    "FLOAT16": "float16",
-    "BFLOAT16": "bfloat16",
-    "INT8": "int8",
-    "FLOAT8E4M3FN": "float8",
-    "FLOAT8E4M3FNUZ": "float8",
-    "FLOAT8E5M2": "float8",
-    "FLOAT8E5M2FNUZ": "float8",
-    "INT4": "int4",
-    "UINT4": "int4",
-    "FLOAT4E2M1": "float4",
-}
 TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype"})
 SEPARATORS = re.compile(r"[\s\[\]{}(),;'\"]+|: ")
 
@@ -76,43 +62,17 @@ def read(model: Path) -> Source:
     Raises:
         EngineError: not an ONNX file.
     """
-    graph = read_proto(model).graph
-    names = _type_names()
-    tensors = [tensor for inner in _graphs(graph) for tensor in _tensors(inner)]
-    types = {number for inner in _graphs(graph) for number in _types(inner)} | {tensor.data_type for tensor in tensors}
+    graph = onnx_file.read(model).graph
+    inner = list(onnx_file.graphs(graph))
+    tensors = [tensor for each in inner for tensor in onnx_file.tensors(each)]
+    types = {number for each in inner for number in _types(each)} | {tensor.data_type for tensor in tensors}
     files = {entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"}
     return Source(
         model=model,
-        nodes=tuple(Node(node.name, node.op_type, _module(node)) for node in graph.node),
-        formats=frozenset(FORMATS[name] for number in types if (name := names[number]) in FORMATS),
+        nodes=tuple(Node(node.name, node.op_type, onnx_file.module(node)) for node in graph.node),
+        formats=frozenset(filter(None, map(onnx_file.format_of, types))),
         weights=tuple(sorted(files)),
     )
-
-
-def _type_names() -> dict[int, str]:
-    import onnx
-
-    return {number: name for name, number in onnx.TensorProto.DataType.items()}
-
-
-def _module(node: Any) -> str:
-    return next((str(entry.value) for entry in node.metadata_props if entry.key == "module"), "")
-
-
-def _graphs(graph: Any) -> Iterator[Any]:
-    """A graph and those within its nodes."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
-                yield from _graphs(inner)
-
-
-def _tensors(graph: Any) -> Iterator[Any]:
-    """Weights and constants of a graph."""
-    yield from graph.initializer
-    for node in graph.node:
-        yield from (attribute.t for attribute in node.attribute if attribute.HasField("t"))
 
 
 def _types(graph: Any) -> Iterator[int]:

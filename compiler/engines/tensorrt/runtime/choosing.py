@@ -74,8 +74,8 @@ def _fit(device: int, plans: Sequence[Plan]) -> Fit | str:
     fitting = sorted((plan for plan in plans if _serves(plan, target)), key=lambda plan: plan.target != target)
     if not fitting:
         return f"the GPU is {target}, the bundle has plans for {_listed([plan.target for plan in plans])}"
-    if not has_bindings():
-        return "plans need cuda-bindings, which is not installed; install it with: pip install cuda-bindings"
+    if reason := why_no_bindings():
+        return reason
     reasons = []
     for plan in fitting:
         flavor = flavors.probe(plan.flavor)
@@ -111,12 +111,17 @@ def _reads(here: str, plan: Plan) -> bool:
     return now > then and (now[0] == then[0] or (then[0], now[0]) == NEXT_READS)
 
 
-def has_bindings() -> bool:
-    """Whether device memory can be had."""
+def why_no_bindings() -> str | None:
+    """None where device memory can be had, otherwise what is missing and the command that installs it."""
     try:
-        return importlib.util.find_spec(CUDA) is not None
+        there = importlib.util.find_spec(CUDA) is not None
     except ModuleNotFoundError:
-        return False
+        there = False
+    return (
+        None
+        if there
+        else "plans need cuda-bindings, which is not installed; install it with: pip install cuda-bindings"
+    )
 
 
 def _runtime() -> tuple[Engine, str]:
