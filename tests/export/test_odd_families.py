@@ -13,7 +13,7 @@ import torch
 
 from compiler.checkpoint import Checkpoint
 from compiler.checkpoint.reference import Reference
-from compiler.engines.onnxruntime_cpu.session import OnnxRuntimeSession
+from compiler.engines.onnxruntime.session import OnnxRuntimeSession
 from compiler.errors import ExportError
 from compiler.export import export, portable
 from compiler.export.encoder_decoder import signatures

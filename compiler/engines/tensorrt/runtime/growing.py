@@ -1,7 +1,7 @@
 """Generation with a plan whose cache grows: `present` of one step is `past` of the next.
 
 Two sets of buffers take turns. Padding stays in the cache as columns that the mask leaves out, as in
-`onnxruntime_cpu.decoding.ConcatenatedDecoding`.
+`onnxruntime.decoding.ConcatenatedDecoding`.
 """
 
 from __future__ import annotations
