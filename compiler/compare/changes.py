@@ -95,12 +95,9 @@ def _outcome(run: PassRun) -> str:
 
 
 def _engine(manifest: Manifest) -> dict[str, object]:
-    return {
-        "name": manifest.engine,
-        "version": manifest.engine_version,
-        "threads": manifest.options.threads,
-        "spinning": manifest.options.spinning,
-    }
+    options = msgspec.structs.asdict(manifest.options)
+    del options["plans"]  # their shapes would not be read by anyone; the plans' own files are compared
+    return {"name": manifest.engine, "version": manifest.engine_version, **options}
 
 
 def _graph(manifest: Manifest) -> list[str]:
