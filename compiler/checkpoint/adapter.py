@@ -52,6 +52,7 @@ TOKENIZER = (
     "added_tokens.json",
     "chat_template.jinja",
 )
+TEMPLATES = "additional_chat_templates"  # a folder of theirs, NAME.jinja
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 
@@ -174,7 +175,9 @@ def _find(name: str, location: str) -> Adapter:
 def content(folder: Path) -> str:
     """SHA-256, in hex, of every file of an adapter that may be read."""
     files = [folder / file for file in (CONFIG, WEIGHTS, "config.json", *TOKENIZER) if (folder / file).is_file()]
-    return hashlib.sha256("".join(f"{file.name}\0{digest(file)}" for file in files).encode()).hexdigest()
+    files += sorted((folder / TEMPLATES).glob("*.jinja"))
+    names = (f"{file.relative_to(folder)}\0{digest(file)}" for file in files)
+    return hashlib.sha256("".join(names).encode()).hexdigest()
 
 
 def _config(folder: Path, location: str) -> dict[str, Any]:

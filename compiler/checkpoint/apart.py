@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from compiler.checkpoint.adapter import WEIGHTS, Adapter
+from compiler.checkpoint.adapter import TEMPLATES, WEIGHTS, Adapter
 from compiler.checkpoint.weights import shapes
 from compiler.corpus import evaluation_text
 from compiler.errors import CheckpointError
 from compiler.reading import foreign, read_bytes, read_json
 
 SAMPLE = 20_000  # characters
-ADDED = "added_tokens.json"
+ADDED, JINJA = "added_tokens.json", "chat_template.jinja"
 
 
 def require_same_texts(adapter: Adapter, base: Path) -> None:
@@ -57,9 +57,11 @@ def require_no_texts_of_its_own(adapter: Adapter, base: Path) -> None:
 
 
 def _require_same_template(adapter: Adapter, base: Path) -> None:
-    theirs, template = (_template(folder) for folder in (adapter.folder, base))
-    if theirs and theirs != template and (template or not adapter.name):
-        raise _another(adapter, "chat template", f"{str(theirs)[:60]!r}, the base's is {str(template)[:60]!r}")
+    theirs, ours = templates(adapter.folder), templates(base)
+    for name, template in theirs.items():
+        if template != ours.get(name) and (ours or not adapter.name):
+            found = f"{name}: {str(template)[:60]!r}, the base's is {str(ours.get(name))[:60]!r}"
+            raise _another(adapter, "chat template", found)
 
 
 def _tokens(base: Path) -> Mapping[str, int]:
@@ -108,11 +110,14 @@ def _difference(own: Path, base: Path) -> str:
     return ""
 
 
-def _template(folder: Path) -> Any:
-    """A folder's chat template, whichever way it is kept; None where there is none."""
-    if (path := folder / "chat_template.jinja").is_file():
-        return read_bytes(path, CheckpointError).decode(errors="replace").strip()
-    if not (path := folder / "tokenizer_config.json").is_file():
-        return None
-    stated = read_json(path, dict[str, Any], CheckpointError).get("chat_template")
-    return stated.strip() if isinstance(stated, str) else stated
+def templates(folder: Path) -> dict[str, Any]:
+    """A folder's chat templates by name, whichever way they are kept; "default" is the usual one."""
+    path = folder / "tokenizer_config.json"
+    stated = read_json(path, dict[str, Any], CheckpointError).get("chat_template") if path.is_file() else None
+    several = stated if isinstance(stated, list) else [{"name": "default", "template": stated}] if stated else []
+    found = {str(each.get("name")): each.get("template") for each in several if isinstance(each, dict)}
+    files = {"default": folder / JINJA, **{path.stem: path for path in sorted((folder / TEMPLATES).glob("*.jinja"))}}
+    for name, path in files.items():
+        if path.is_file():
+            found[name] = read_bytes(path, CheckpointError).decode(errors="replace")
+    return {name: each.strip() if isinstance(each, str) else each for name, each in found.items() if each}

@@ -15,8 +15,18 @@ from typing import Any
 import msgspec
 
 from compiler.cache import INDEX, intact, seal
-from compiler.checkpoint.adapter import CONFIG, FOLDER, ORIGIN, TOKENIZER, WEIGHTS, Adapter, content, last_part
-from compiler.checkpoint.apart import require_no_texts_of_its_own, require_same_texts
+from compiler.checkpoint.adapter import (
+    CONFIG,
+    FOLDER,
+    ORIGIN,
+    TEMPLATES,
+    TOKENIZER,
+    WEIGHTS,
+    Adapter,
+    content,
+    last_part,
+)
+from compiler.checkpoint.apart import JINJA, require_no_texts_of_its_own, require_same_texts, templates
 from compiler.checkpoint.resolve import Checkpoint
 from compiler.checkpoint.weights import shapes
 from compiler.errors import CheckpointError
@@ -93,6 +103,8 @@ def _join(checkpoint: Checkpoint, base: Path, adapter: Adapter, cache: Path) -> 
                 os.symlink(path.absolute(), folder / path.name)
         for name in own:
             shutil.copyfile(adapter.folder / name, folder / name)
+        if own and (adapter.folder / TEMPLATES).is_dir():
+            shutil.copytree(adapter.folder / TEMPLATES, folder / TEMPLATES)
         (folder / FOLDER).mkdir()
         for name in (CONFIG, WEIGHTS):
             shutil.copyfile(adapter.folder / name, folder / FOLDER / name)
@@ -109,11 +121,10 @@ def _join(checkpoint: Checkpoint, base: Path, adapter: Adapter, cache: Path) -> 
 
 
 def _outdone(adapter: Adapter, own: set[str]) -> set[str]:
-    """The base's chat templates, which would come before one in the adapter's tokenizer_config.json."""
-    settings = adapter.folder / "tokenizer_config.json"
-    if settings.name in own and read_json(settings, dict[str, Any], CheckpointError).get("chat_template"):
-        return {"chat_template.jinja", "additional_chat_templates"}
-    return set()
+    """The base's chat templates, all of which those that an adapter brings with its tokenizer take the place of."""
+    if not own or not templates(adapter.folder):
+        return set()
+    return {JINJA, TEMPLATES}
 
 
 def _labels(adapter: Adapter, config: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from compiler.cache import seal
 from compiler.checkpoint import sentence
-from compiler.checkpoint.adapter import ORIGIN
+from compiler.checkpoint.adapter import ORIGIN, TEMPLATES
 from compiler.checkpoint.weights import PICKLE, SAFETENSORS, weight_files
 from compiler.errors import CheckpointError
 from compiler.storage import staging
@@ -60,6 +60,8 @@ def convert(folder: Path, model: str, out: Path, still: Callable[[], None] = lam
         for path in folder.iterdir():
             if path.is_file() and path.suffix in CARRIED and "index" not in path.name:
                 shutil.copy2(path, stage / path.name)
+        if (folder / TEMPLATES).is_dir():
+            shutil.copytree(folder / TEMPLATES, stage / TEMPLATES)
         sentence.copy_folders(folder, stage)
         (stage / ORIGIN).write_text(model, encoding="utf-8")
         # Tied tensors share their memory, which safetensors refuses.

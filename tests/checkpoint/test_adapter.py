@@ -171,6 +171,31 @@ def test_the_template_in_an_adapters_settings_comes_before_the_bases_file(
     assert load_tokenizer(joined.folder).chat_template == "the base's"
 
 
+def test_an_adapters_chat_templates_replace_all_of_the_bases(folder: Path, base: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(base, tmp_path / "small-llm"))
+    for place, owner in ((own, "the base's"), (folder, "the adapter's")):
+        (place / "additional_chat_templates").mkdir()
+        (place / "chat_template.jinja").write_text(owner)
+        (place / "additional_chat_templates" / "tool_use.jinja").write_text(f"{owner}, with tools")
+    (own / "additional_chat_templates" / "rag.jinja").write_text("of documents")
+    checkpoint = resolve(str(own), cache=tmp_path)
+    with pytest.raises(CheckpointError, match="another chat template"):
+        attach(checkpoint, find([f"x={folder}"]), None, tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(base / name, folder / name)
+    first = attach(checkpoint, find([str(folder)]), None, tmp_path)
+    assert load_tokenizer(first.folder).chat_template == {
+        "default": "the adapter's",
+        "tool_use": "the adapter's, with tools",
+    }
+    (folder / "additional_chat_templates" / "tool_use.jinja").write_text("another one")
+    second = attach(checkpoint, find([str(folder)]), None, tmp_path)
+    assert load_tokenizer(second.folder).chat_template["tool_use"] == "another one"
+    shutil.rmtree(folder / "additional_chat_templates")
+    third = attach(checkpoint, find([str(folder)]), None, tmp_path)
+    assert load_tokenizer(third.folder).chat_template == "the adapter's"
+
+
 def test_an_adapter_kept_apart_shares_its_bases_tokens(checkpoint: Checkpoint, folder: Path, tmp_path: Path) -> None:
     tokenizer = json.loads((checkpoint.folder / "tokenizer.json").read_text())
     path = folder / "tokenizer.json"

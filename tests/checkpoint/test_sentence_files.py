@@ -95,7 +95,10 @@ def test_pickled_models_keep_their_modules(base: Path, tmp_path: Path) -> None:
     folder = copy(base, tmp_path / "model", ("Pooling", {**MEAN, "pooling_mode": "cls"}), ("Dense", DENSE))
     expected = sentence.pooling(folder)
     pickle_weights(folder)
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "tool_use.jinja").write_text("{{ tools }}")
     saved = convert(folder, "model", tmp_path / "saved")
+    assert (saved / "additional_chat_templates" / "tool_use.jinja").read_text() == "{{ tools }}"
     assert sentence.pooling(saved) == expected
     assert expected.modes == ("cls",)
 
