@@ -23,8 +23,8 @@ CHOSEN = {
     ("bert", "float32"): ("a weight's highest mantissa bit", "GELU by tanh", "mask longer", "token that English lacks"),
     ("mistral", "float32"): ("window off", "cached in half", "cache off", "beams", "forgotten", "several tokens"),
     ("t5", "float32"): ("row of the relative", "cross keys in half", "mask of cross attention", "mask of the answer"),
-    ("bert", "int8"): ("one head silent", "norm without its bias", "token that English lacks", "positions end"),
-    ("mistral", "int4"): ("codes of 8 bits",),
+    ("bert", "int8"): ("query and key", "norm without its bias", "token that English lacks", "one token's scale"),
+    ("mistral", "int4"): ("window lost", "both codes of a byte", "codes of 8 bits"),
 }
 TRIED = [
     pytest.param(fault, precision, id=f"{fault.id}, {precision}")

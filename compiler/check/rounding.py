@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from compiler.check.references import OpenReference, ReferenceModel
 from compiler.checkpoint.rounded import Method, Rounding
 from compiler.records import Finding, PassRun
 
+STATIC: dict[Any, Method] = {"uint8": "static", "int8": "wide", "float8": "float8"}  # `QuantizeStatic`'s formats
 BITS, MIXED = 4, 0.5  # of `QuantizeWeights`: with this share, half of the weights get 8 bits
 WIDE = 16  # numbers of an answer; the errors of fewer are chance, the same for all texts
 CHANCE = 0.1  # relative standard error of a mean square from which on one rounding does not say how large errors are
@@ -56,17 +57,25 @@ class Rounded(NamedTuple):
 
 
 def method_of(passes: Sequence[PassRun]) -> Method | None:
-    """How the passes that gave a model its precision round; None where `checkpoint.rounded` knows nothing like it."""
-    for run in passes:
-        options = run.options
-        if run.name == "quantize-weights":
-            if options.get("bits") != BITS:
-                return "int8"
-            return "mixed" if options.get("int8_share", 0) >= MIXED else "int4"
-        if run.name == "quantize-per-token":
-            return "rows"
-        if run.name in ("quantize-dynamic", "quantize-static") and options.get("per_channel", True):
-            return "tensor" if options.get("format", "uint8") in ("uint8", "int8") else None
+    """How the passes that gave a model its precision round; None where `checkpoint.rounded` knows nothing like it.
+
+    A format of fewer bits decides before the one that is left for the rest.
+    """
+    found = {run.name: run.options for run in passes}
+    if (options := found.get("quantize-weights")) is not None:
+        if options.get("bits") != BITS:
+            return "int8"
+        return "mixed" if options.get("int8_share", 0) >= MIXED else "int4"
+    if "quantize-per-token" in found:
+        return "rows"
+    if (options := found.get("quantize-dynamic")) is not None:
+        return "tensor" if options.get("per_channel", True) else None
+    if (options := found.get("quantize-static")) is not None:
+        return STATIC[options.get("format", "uint8")] if options.get("per_channel", True) else None
+    if "quantize-weights-dq" in found:
+        return None
+    if (options := found.get("mixed-precision")) is not None:
+        return cast("Method", options.get("dtype", "float16"))
     return None
 
 

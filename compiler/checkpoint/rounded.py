@@ -1,7 +1,8 @@
 """The same model with its products rounded to few bits, as a right quantized engine may round them.
 
 Nothing of the passes is used: plain rounding to the nearest, of a linear layer's weights and of what it reads, tells
-how large the errors of such an engine are. Passes that choose better codes err less.
+how large the errors of such an engine are. Passes that choose better codes err less. Weights that lie on a grid of
+their own already are rounded as others are: a format whose zero is a code cannot hold them exactly.
 """
 
 from __future__ import annotations
@@ -11,15 +12,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-# "rows": int8 weights, a scale for each output, times int8 activations, a scale for each token. "tensor": the same, one
-# scale for all tokens. "int8" and "int4": weights in blocks, which engines multiply by activations of 8 bits in blocks;
-# "mixed": half of them have 8 bits, the others 4.
-Method = Literal["rows", "tensor", "int8", "int4", "mixed"]
+from compiler.checkpoint.narrow import FORMATS, Format, narrowed
 
+# "rows": int8 weights, a scale for each output, times int8 activations, a scale for each token. "tensor": the same, one
+# scale for all tokens; "static": one for all that is ever read; "wide": that with weights of 8 bits. "float8": static
+# as well, E4M3 times E4M3. "int8" and "int4": weights in blocks, which engines multiply by activations of 8 bits in
+# blocks; "mixed": half of them have 8 bits, the others 4. The others are those of `narrow`.
+Method = Literal["rows", "tensor", "static", "wide", "float8", "int8", "int4", "mixed"] | Format
+
+IN_BLOCKS = frozenset({"int8", "int4", "mixed"})
+FIXED = frozenset({"static", "wide", "float8"})
 BLOCK = 32  # numbers along the axis that a product adds up
 SMALLEST = 16  # a matrix with fewer rows or columns is left in float32
 # Largest codes. Weights of 7 bits are what processors multiply by 8 without overflow that have no instruction for it.
 BYTE, SEVEN, FOUR = 127, 63, 15
+E4M3 = 448  # the largest number of float8
 
 
 @dataclass(frozen=True)
@@ -41,12 +48,23 @@ def rounded(forward: Callable[..., Any], rounding: Rounding, fine: Sequence[Any]
     import torch
     from torch.overrides import TorchFunctionMode
 
+    if rounding.method in FORMATS:
+        return narrowed(forward, rounding.method, rounding.fewer)
     products = {torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__}
     eight = {id(each) for each in fine}
-    in_blocks = rounding.method not in ("rows", "tensor")
+    in_blocks = rounding.method in IN_BLOCKS
+    largest: dict[int, Any] = {}  # that each weight was multiplied by so far
 
     def is_weight(value: Any) -> bool:
         return isinstance(value, torch.nn.Parameter) and value.ndim == 2 and min(value.shape) >= SMALLEST
+
+    def activation(given: Any, matrix: Any) -> Any:
+        if rounding.method not in FIXED:
+            return _activation(given, rounding)
+        known = largest.get(id(matrix))
+        extreme = given.abs().amax() if known is None else known.maximum(given.abs().amax())
+        largest[id(matrix)] = extreme
+        return _codes(given, extreme, BYTE, rounding)
 
     def weight(matrix: Any) -> Any:
         return _weight(matrix, rounding, id(matrix) in eight)
@@ -58,11 +76,11 @@ def rounded(forward: Callable[..., Any], rounding: Rounding, fine: Sequence[Any]
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             named = kwargs or {}
             if func is torch.nn.functional.linear and min(args[1].shape) >= SMALLEST:
-                return func(_activation(args[0], rounding), weight(args[1]), *args[2:], **named)
+                return func(activation(args[0], args[1]), weight(args[1]), *args[2:], **named)
             if func is torch.addmm and not named and is_weight(args[2]):
-                return func(args[0], _activation(args[1], rounding), transposed(args[2]))
+                return func(args[0], activation(args[1], args[2]), transposed(args[2]))
             if func in products and not named and is_weight(args[1]):
-                return func(_activation(args[0], rounding), transposed(args[1]))
+                return func(activation(args[0], args[1]), transposed(args[1]))
             found = func(*args, **named)
             return _blocks(found, BYTE) if in_blocks and func is torch.nn.functional.embedding else found
 
@@ -110,11 +128,23 @@ def _activation(given: Any, rounding: Rounding) -> Any:
 
 def _weight(weight: Any, rounding: Rounding, fine: bool) -> Any:
     """A weight (outputs, inputs)."""
-    if rounding.method in ("rows", "tensor"):
-        return _nearest(weight, weight.abs().amax(-1, keepdim=True) / (SEVEN - rounding.fewer))
+    if rounding.method not in IN_BLOCKS:
+        top = BYTE if rounding.method == "wide" else SEVEN
+        return _codes(weight, weight.abs().amax(-1, keepdim=True), top, rounding)
     if rounding.method == "int8" or fine:
         return _blocks(weight, BYTE - rounding.fewer)
     return _ranges(weight, FOUR - rounding.fewer)
+
+
+def _codes(values: Any, extreme: Any, top: int, rounding: Rounding) -> Any:
+    """Rounded to codes up to `top`, or to float8 numbers, the largest of which is for `extreme`."""
+    import torch
+
+    if rounding.method != "float8":
+        return _nearest(values, extreme / (top - rounding.fewer))
+    scale = extreme / (E4M3 - 16 * rounding.fewer)
+    safe = scale + (scale == 0)
+    return (values / safe).to(torch.float8_e4m3fn).float() * safe
 
 
 def _blocks(values: Any, top: int) -> Any:
@@ -124,10 +154,13 @@ def _blocks(values: Any, top: int) -> Any:
 
 
 def _ranges(values: Any, top: int) -> Any:
-    """Rounded in blocks along the last axis, to codes 0 to top spread evenly from the least number to the largest."""
+    """Rounded in blocks along the last axis, to codes 0 to top, one of which is zero: as far as the numbers reach."""
     cut = _cut(values)
     low, high = cut.amin(-1, keepdim=True).clamp(max=0), cut.amax(-1, keepdim=True).clamp(min=0)
-    return _joined(_nearest(cut - low, (high - low) / top) + low, values)
+    scale = (high - low) / top
+    safe = scale + (scale == 0)
+    least = (low / safe).round()
+    return _joined((cut / safe).round().clamp(least, least + top) * safe, values)
 
 
 def _nearest(values: Any, scale: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
@@ -15,7 +16,8 @@ from compiler.reading import foreign
 from compiler.records import Exported
 
 BATCH = 4
-SHORTEST = 4  # tokens; of a shorter pair, tokenizers cut nothing
+SHORTEST = 2  # tokens
+RARE = ((24, 64), (64, 4))  # texts of tokens that running text lacks, and tokens in each
 CHARACTERS = 12  # per token, more than English has
 
 
@@ -23,7 +25,7 @@ def text_feeds(tokenizer_file: Path, exported: Exported, count: int, length: int
     """Feeds of real text: `count` passages of up to `length` tokens, drawn from all over the calibration text.
 
     They come in batches, padded on the right: of unequal lengths for encoders, short ones as often as long ones (their
-    logarithms are drawn evenly), full passages and an empty cache for decoders. Where a model tells the two texts of a
+    logarithms are spread evenly), full passages and an empty cache for decoders. Where a model tells the two texts of a
     pair apart, every other passage is a pair; where it chooses, a batch is one question's choices. A feed names every
     input that a portable or lowered graph of this kind may have; take those it has.
 
@@ -33,24 +35,51 @@ def text_feeds(tokenizer_file: Path, exported: Exported, count: int, length: int
     tokenizer = _tokenizer(tokenizer_file)
     longest = min(length, exported.context_length)
     shortest = longest if exported.kind == "decoder" else min(SHORTEST, longest)
+    added = [tokenizer.num_special_tokens_to_add(pair) + pair for pair in (False, True)]  # of less, nothing is cut
     rng = np.random.default_rng(seed)
     texts = calibration_text()
     sizes = np.array([len(text) for text in texts], dtype=np.float64)
     paired = any(tensor.name == "token_type_ids" for tensor in exported.inputs)
+    kinds = 2 if paired else 1
+    places = [rng.permutation(-(-count // kinds)) for _ in range(kinds)]
     passages: list[Encoding] = []
     for index in rng.choice(len(texts), size=count, p=sizes / sizes.sum()):
-        kept = int(np.exp(rng.uniform(np.log(shortest), np.log(longest + 1))))
+        turn, pair = divmod(len(passages), kinds)
+        least = min(max(shortest, added[pair]), longest)
+        kept = int(least * ((longest + 1) / least) ** ((places[pair][turn] + rng.random()) / len(places[pair])))
         tokenizer.enable_truncation(kept)
         start = int(rng.integers(0, max(1, len(texts[index]) - CHARACTERS * longest)))
         passage = texts[index][start : start + CHARACTERS * longest]
         # tokenizers keeps what it cuts off, of a pair as pieces by the square of its length: gigabytes for a byte each.
         read = [passage[: CHARACTERS * kept]]
-        if paired and len(passages) % 2:
+        if pair:
             read.append(passage[len(passage) // 2 :][: CHARACTERS * kept // 2])  # the longer one is cut first
         with foreign(CheckpointError, f"{tokenizer_file}: the tokenizer fails at plain text"):
             passages.append(tokenizer.encode(*read))
     _check(passages, tokenizer_file, exported)
     return [_feed(passages[start : start + BATCH], exported) for start in range(0, count, BATCH)]
+
+
+def rare_feeds(exported: Exported, seed: int) -> Sequence[Feeds]:
+    """Feeds like those of `text_feeds`, of tokens in any order: all of a small vocabulary, of a large one some.
+
+    Text has few of a vocabulary's tokens, and the numbers that others make may be far out of the range of those.
+    """
+    rng = np.random.default_rng(seed)
+    texts = []
+    for count, most in RARE:
+        length = min(most, exported.context_length)
+        times = -(-count * length // exported.vocabulary)
+        tokens = np.concatenate([rng.permutation(exported.vocabulary) for _ in range(times)])[: count * length]
+        texts += [_Tokens(row.tolist(), [0] * length) for row in tokens.reshape(count, length)]
+    return [_feed(texts[start : start + BATCH], exported) for start in range(0, len(texts), BATCH)]
+
+
+class _Tokens(NamedTuple):
+    """What `_feed` reads of an Encoding."""
+
+    ids: list[int]
+    type_ids: list[int]
 
 
 def _tokenizer(file: Path) -> Tokenizer:
@@ -78,7 +107,7 @@ def _check(passages: list[Encoding], tokenizer_file: Path, exported: Exported) -
         )
 
 
-def _feed(passages: list[Encoding], exported: Exported) -> Feeds:
+def _feed(passages: Sequence[Encoding | _Tokens], exported: Exported) -> Feeds:
     lengths = np.array([len(passage.ids) for passage in passages], dtype=np.int64)[:, None]
     width = int(lengths.max())
     columns = np.arange(width, dtype=np.int64)

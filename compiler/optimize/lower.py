@@ -46,6 +46,7 @@ def optimize(
     precision: str,
     out: Path,
     calibration: Callable[[], Sequence[Feeds]],
+    rare: Callable[[], Sequence[Feeds]] = tuple,
     observers: Sequence[Observer] = (),
     strict: bool = False,
 ) -> Optimized:
@@ -69,7 +70,7 @@ def optimize(
 
     def lower(part: Exported, graph: str = "") -> ir.Model:
         model = load(folder / part.model)
-        context = Context(exported=part, calibration=functools.cache(calibration), target=target)
+        context = Context(part, functools.cache(calibration), target, functools.cache(rare))
         guard = Guard(model, part)
         for pass_ in passes:
             step = _apply(pass_, model, context, guard, graph)
@@ -91,7 +92,7 @@ def optimize(
         reading = lower(encoder_alone(exported, exported.encoder), "encoder")
         inputs, outputs = tensors(reading.graph.inputs), tensors(reading.graph.outputs)
         encoder = Graph(model=exported.encoder.model, inputs=inputs, outputs=outputs)
-        calibration = functools.partial(_with_encoded, reading, calibration)
+        calibration, rare = (functools.partial(_with_encoded, reading, each) for each in (calibration, rare))
     model = lower(exported)
     return Optimized(
         exported=exported,

@@ -29,7 +29,7 @@ def run(portable: Artifact[Exported], lowering: Lowering, *, strict: bool, progr
     steps = len(lowering.passes) * len(graph_files(exported))
 
     def make(out: Path) -> Optimized:
-        from compiler.optimize.calibration import text_feeds
+        from compiler.optimize.calibration import rare_feeds, text_feeds
         from compiler.optimize.lower import optimize
         from compiler.optimize.passes import PASSES
 
@@ -45,6 +45,7 @@ def run(portable: Artifact[Exported], lowering: Lowering, *, strict: bool, progr
             calibration=functools.partial(
                 text_feeds, folder / "tokenizer.json", exported, CALIBRATION_TEXTS, CALIBRATION_TOKENS, 0
             ),
+            rare=functools.partial(rare_feeds, exported, 0),
             observers=[lambda _, run: progress(Event("optimize", run.name, next(done), steps))],
             strict=strict,
         )

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from compiler.corpus import calibration_text
 from compiler.errors import CheckpointError
-from compiler.optimize.calibration import text_feeds
+from compiler.optimize.calibration import rare_feeds, text_feeds
 from compiler.records import Tensor
 from tests.optimize.graphs import exported
 
@@ -49,6 +49,36 @@ def test_a_decoder_gets_full_passages_and_an_empty_cache(tokenizer: Path) -> Non
     assert feed["past_key_values.0.key"].shape == (3, 1, 0, 4)
     assert feed["logits_positions"].tolist() == [[23]] * 3
     np.testing.assert_array_equal(feed["position_ids"], np.tile(np.arange(24), (3, 1)))
+
+
+def test_the_shortest_texts_are_those_that_the_tokenizer_can_make(tokenizer: Path) -> None:
+    feeds = text_feeds(tokenizer, exported(vocabulary=500, context_length=128), 32, 128, 0)
+    lengths = np.sort(np.concatenate([feed["attention_mask"].sum(axis=1) for feed in feeds]))
+    assert lengths[0] == 2, "[CLS] [SEP]"
+    assert 3 in lengths
+    assert lengths[-1] > 100
+    assert 10 < np.median(lengths) < 25
+
+
+def test_pairs_are_never_longer_than_they_may_be(tokenizer: Path) -> None:
+    pairs = exported(
+        vocabulary=500, inputs=(*exported().inputs, Tensor("token_type_ids", "int64", ("batch", "sequence")))
+    )
+    lengths = np.concatenate([feed["attention_mask"].sum(axis=1) for feed in text_feeds(tokenizer, pairs, 32, 128, 0)])
+    assert lengths.max() <= 128
+    assert lengths[1::2].min() <= 8
+
+
+@pytest.mark.parametrize(("vocabulary", "fewest"), [(500, 500), (100_000, 1500)])
+def test_rare_tokens_are_all_or_many_of_a_vocabulary(vocabulary: int, fewest: int) -> None:
+    feeds = rare_feeds(exported(vocabulary=vocabulary, context_length=128), 0)
+    seen = np.concatenate([feed["input_ids"].reshape(-1) for feed in feeds])
+    assert len(set(seen.tolist())) >= fewest
+    assert seen.max() < vocabulary
+    assert {feed["input_ids"].shape for feed in feeds} == {(4, 64), (4, 4)}
+    assert all(feed["attention_mask"].all() for feed in feeds)
+    again = rare_feeds(exported(vocabulary=vocabulary, context_length=128), 0)
+    np.testing.assert_array_equal(feeds[3]["input_ids"], again[3]["input_ids"])
 
 
 def test_a_seed_decides_the_passages(tokenizer: Path) -> None:

@@ -23,8 +23,9 @@ from tests.planted.fault import Fault
 from tests.planted.probes import Answers, engine_answers, with_matrices
 from tests.planted.subjects import Subject
 
-# So many times the model's own error is an effect that the check has to see, as wide as its limits are.
-FACTOR = 10.0
+# So many times the model's own error is an effect that the check has to see: in float32, where that is rounding noise,
+# as wide as its limits are; in narrower precisions, where most of it is the quantization's.
+FACTOR, NARROW_FACTOR = 10.0, 4.0
 
 TEXTS = 40  # of the evaluation text's topics
 
@@ -53,7 +54,7 @@ class Outcome:
 
     @property
     def above(self) -> bool:
-        return self.effect > FACTOR * self.noise
+        return self.effect > (FACTOR if self.precision == "float32" else NARROW_FACTOR) * self.noise
 
     @property
     def missed(self) -> bool:

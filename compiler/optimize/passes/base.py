@@ -26,11 +26,17 @@ class Context:
         exported: the portable model's record (kind, cache shape, context length).
         calibration: gives representative feeds of the graph's inputs, made on first use.
         target: what every machine that the graph is for has; no more may be relied on.
+        rare: gives feeds of tokens that running text lacks, for what has to know how large numbers get.
     """
 
     exported: Exported
     calibration: Callable[[], Sequence[Feeds]]
     target: Requires = ANY_X86
+    rare: Callable[[], Sequence[Feeds]] = tuple
+
+    def widest(self) -> Sequence[Feeds]:
+        """All feeds: what ranges are taken from."""
+        return [*self.calibration(), *self.rare()]
 
 
 @dataclass(frozen=True)

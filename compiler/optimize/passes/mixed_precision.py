@@ -83,7 +83,7 @@ class MixedPrecision(Pass):
     def apply(self, model: ir.Model, context: Context) -> bool:
         if self.dtype not in FORMATS:
             raise PassError(f'"{self.dtype}" is no narrow format', expected=", ".join(FORMATS), action="choose one")
-        feeds = context.calibration()
+        feeds = context.widest()
         if not feeds:
             raise PassError("mixed-precision has nothing to calibrate on", expected="one or more feeds")
         limit = LARGEST[self.dtype] / self.headroom

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SHRINK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.72)
+BYTES = (1.0, 128 / 127)  # the second has no use for one code, as most formats of 8 bits
 EMPTY = np.float32(2.0**-14)  # the scale of a block of zeros: any would do, but a large one coarsens scales of scales
 CHUNK = 1 << 18  # elements searched at a time: what stays in a core's cache
 
@@ -34,7 +35,12 @@ class Layout:
     @property
     def shrinks(self) -> tuple[float, ...]:
         """Parts of a block's range that `fit` tries to spread the codes over."""
-        return SHRINK if self.bits == 4 else (1.0,)
+        return SHRINK if self.bits == 4 else BYTES
+
+    @property
+    def grids(self) -> list[tuple[float, bool]]:
+        """Those parts, and whether the grid of each is symmetric: one always is, as many stored weights lie on it."""
+        return [(shrink, self.symmetric) for shrink in self.shrinks] + ([] if self.symmetric else [(1.0, True)])
 
     def spread(self, extreme: np.ndarray, shrink: float) -> np.ndarray:
         """The scale that brings `extreme`, the value furthest from zero, to the outermost code of a symmetric grid."""
@@ -113,8 +119,8 @@ def _fit_block(values: np.ndarray, weights: np.ndarray, layout: Layout) -> tuple
     least = np.full(values.shape[1], np.inf, np.float32)
     best = np.ones(values.shape[1], np.float32)
     best_zero = np.zeros(values.shape[1], np.float32)
-    for shrink in layout.shrinks:
-        if layout.symmetric:
+    for shrink, symmetric in layout.grids:
+        if symmetric:
             extreme = np.where(-low >= high, low, high)
             scale = layout.spread(extreme, shrink)
             zero = np.full_like(scale, layout.middle)

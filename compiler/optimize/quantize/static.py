@@ -62,7 +62,7 @@ class QuantizeStatic(Pass):
                 readers[product.source.name or ""].append(product)
         if not readers:
             return False
-        feeds = context.calibration()
+        feeds = context.widest()
         smoothed = self._smoothed(model, readers, feeds) if self.smooth else {}
         histograms: dict[str, Histogram] = defaultdict(Histogram)
         for arrays in observe(model, list(readers), feeds):

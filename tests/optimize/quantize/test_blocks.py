@@ -41,6 +41,23 @@ def test_a_weight_that_lies_on_a_grid_is_kept_exactly() -> None:
     np.testing.assert_allclose(blocks.dequantize(), weight, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("codes", "layout"),
+    [((-8, 7), Layout(4, 32, False)), ((-8, 7), Layout(8, 32, True)), ((-127, 127), Layout(8, 32, True))],
+    ids=["Q4_0", "Q4_0 in 8 bits", "Q8_0"],
+)
+def test_a_weight_that_was_stored_around_zero_is_kept_exactly(codes: tuple[int, int], layout: Layout) -> None:
+    """Of such a block one extreme has the outermost code, and the other any."""
+    rng = np.random.default_rng(0)
+    low, high = codes
+    stored = rng.integers(low // 2, high // 2 + 1, (64, 24))
+    stored[::32] = low
+    weight = (stored * np.repeat(rng.uniform(0.01, 0.02, (2, 24)), 32, axis=0)).astype(np.float32)
+    weight[:, ::2] *= -1
+    kept = round_nearest(weight, *fit(weight, layout), layout).dequantize()
+    np.testing.assert_allclose(kept, weight, rtol=1e-5, atol=1e-7)
+
+
 def test_a_planted_outlier_is_weighed_against_the_rest() -> None:
     weight = random(32, 1) * 0.1
     weight[3] = 1.0

@@ -169,3 +169,14 @@ def test_the_head_can_be_left_as_it_is() -> None:
     assert error(QuantizeStatic(format="float8", head=False), rewritten, {"x": X}) < 0.06
     assert operators(rewritten) == {"QuantizeLinear": 1, "DequantizeLinear": 2, "MatMul": 2, "Add": 1, "Relu": 1}
     assert "v" in rewritten.graph.initializers
+
+
+@pytest.mark.parametrize("format_", ["uint8", "int8"])
+def test_ranges_reach_as_far_as_rare_tokens(format_: str) -> None:
+    feeds, rare = [{"x": random(20, 50, 32)}], [{"x": 3 * random(4, 50, 32, seed=1)}]
+    scales = []
+    for context in (Context(exported(), lambda: feeds), Context(exported(), lambda: feeds, rare=lambda: rare)):
+        rewritten = model()
+        QuantizeStatic(format=format_).apply(rewritten, context)  # type: ignore[arg-type]
+        scales.append(constants(rewritten)["x.scale"])
+    assert 2 < scales[1] / scales[0] < 4
