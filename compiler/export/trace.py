@@ -15,6 +15,7 @@ from compiler.checkpoint.failing import cause, modeling
 from compiler.checkpoint.quiet import quiet
 from compiler.errors import ExportError
 from compiler.export import attention, experts
+from compiler.export.fourier import real_fourier
 from compiler.export.graph_inputs import Signature
 from compiler.export.whole import whole_operators
 
@@ -50,7 +51,7 @@ def trace(model: Any, signature: Signature, context_length: int) -> tuple[ir.Mod
         with quiet():  # models that do not route attention through the interface say so
             model.set_attn_implementation(attention.NAME)
         experts.register(model)
-        with quiet(), torch.no_grad(), whole_operators(model), experts.dense_experts(model), attention.AddedMasks():
+        with quiet(), torch.no_grad(), _rewritten(model):
             program, context = _export(signature, context_length)
             onnx_program = torch.onnx.export(
                 program,
@@ -63,6 +64,13 @@ def trace(model: Any, signature: Signature, context_length: int) -> tuple[ir.Mod
             )
     assert onnx_program is not None
     return onnx_program.model, context
+
+
+@contextlib.contextmanager
+def _rewritten(model: Any) -> Iterator[None]:
+    """Within the block, what no tracer follows, or no engine computes well, is written in another way."""
+    with whole_operators(model), experts.dense_experts(model), real_fourier(model), attention.AddedMasks():
+        yield
 
 
 @contextlib.contextmanager
