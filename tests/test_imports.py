@@ -150,3 +150,10 @@ def test_every_engine_of_the_table_is_held_against_the_protocol_under_its_own_na
     assert checked is not None
     assert [name.replace("_", "-") for name in checked[1].split(", ")] == list(ENGINES)
     assert [importlib.import_module(module).name for module in ENGINES.values()] == list(ENGINES)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_engines_know_an_engine_by_name(module: Path) -> None:
+    own = (*(f"{name}." for name in ENGINES.values()), "compiler.engines.onnxruntime.")
+    if part(module) != "engines":
+        assert [name for name in imported(module) if f"{name}.".startswith(own)] == []

@@ -49,6 +49,7 @@ def doctor(as_json: bool, verbose: bool) -> None:
 def examine() -> dict[str, Any]:
     """Everything doctor reports, as plain data. `usable` names the profiles that fit and whose engine is available."""
     from compiler import profile
+    from compiler.engines.nvidia import software
 
     machine = profile.detect()
     engines = {name: _engine(name) for name in _engine_names()}
@@ -61,7 +62,7 @@ def examine() -> dict[str, Any]:
         "can_build": can_build,
         "engines": engines,
         "machine": machine,
-        "nvidia": _nvidia(),
+        "nvidia": software(),
         "profiles": {
             each.name: {
                 "missing": lacking[each.name],
@@ -89,24 +90,6 @@ def _engine(name: str) -> dict[str, Any]:
         return {"available": True, "version": engine(name).version(), "reason": ""}
     except EngineUnavailableError as error:
         return {"available": False, "version": None, "reason": error.found}
-
-
-def _nvidia() -> dict[str, Any]:
-    """The driver, or why there is none; every flavor of TensorRT; ONNX Runtime's providers."""
-    from compiler import driver
-    from compiler.engines.onnxruntime.installed import providers
-    from compiler.engines.tensorrt.flavors import absent, installed
-
-    gpus = driver.devices()
-    return {
-        "driver": gpus[0].driver if gpus else None,
-        "why_no_driver": "" if gpus else driver.why_none(),
-        "tensorrt": {
-            **{flavor.name: {"version": flavor.version, "reason": ""} for flavor in installed()},
-            **{name: {"version": None, "reason": reason} for name, reason in absent().items()},
-        },
-        "providers": providers(),
-    }
 
 
 def _to_build(profile: Profile) -> str:

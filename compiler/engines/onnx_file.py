@@ -38,6 +38,9 @@ PRODUCTS = BLOCKS | {
 }  # fmt: skip
 THROUGH = frozenset({"DequantizeLinear", "Transpose", "Cast", "Reshape", "Identity"})  # between a weight and a product
 
+# Kernels that add before they normalize: the output with the sum, which belongs to the modules in front of them.
+SUMS = {"SkipLayerNormalization": 3, "SkipSimplifiedLayerNormalization": 3}
+
 
 def read(path: Path) -> Any:
     """An `onnx.ModelProto` whose external weights stay on disk.
@@ -131,3 +134,35 @@ def _weight(node: Any, types: dict[str, int], sources: dict[str, Any]) -> str:
             format_ = format_of(types[name])
             return f"{format_} weights" if format_ in WEIGHTS_ONLY else format_
     return ""
+
+
+def leaving(graph: Any, path: str) -> list[str]:
+    """Names of the tensors that leave a module. None where a kernel elsewhere does a part of its work.
+
+    A kernel that adds the module's result to something gives that sum too. Sums that nobody needed become outputs.
+    """
+    own = {index for index, node in enumerate(graph.node) if _belongs(node, path)}
+    made = {name for index in own for name in graph.node[index].output if name}
+    if not made:
+        return []
+    outputs = {output.name for output in graph.output}
+    used = {name for index in own for name in graph.node[index].input}
+    weights = {weight.name for weight in graph.initializer if weight.name.startswith(f"{path}.")} - used
+    found = dict.fromkeys(name for name in made if name in outputs)
+    for index, node in enumerate(graph.node):
+        if index in own:
+            continue
+        taken = [name for name in node.input if name in made]
+        if weights.intersection(node.input) and taken:
+            return []
+        found.update(dict.fromkeys(taken))
+        if taken and (place := SUMS.get(node.op_type)):
+            node.output.extend([""] * (place + 1 - len(node.output)))
+            node.output[place] = node.output[place] or f"{node.output[0]}.sum"
+            found[node.output[place]] = None
+    return list(found)
+
+
+def _belongs(node: Any, path: str) -> bool:
+    """Whether a node does work of this module."""
+    return any(f"{each}.".startswith(f"{path}.") for each in modules(node))

@@ -15,16 +15,13 @@ from compiler.records import EngineOptions
 
 AT_ONCE = 6  # tensors in memory together
 
-# Kernels that add before they normalize: the output with the sum, which belongs to the modules in front of them.
-SUMS = {"SkipLayerNormalization": 3, "SkipSimplifiedLayerNormalization": 3}
-
 
 def watch(
     model: Path, options: EngineOptions, modules: Sequence[str], feeds: Feeds, provider: Provider = CPU
 ) -> Iterator[tuple[str, list[np.ndarray]]]:
     """See `Engine.watch`."""
     proto = onnx_file.read(model)
-    leaving = {path: names for path in modules if (names := _leaving(proto.graph, path))}
+    leaving = {path: names for path in modules if (names := onnx_file.leaving(proto.graph, path))}
     for group in _groups(leaving):
         names = list(dict.fromkeys(name for path in group for name in leaving[path]))
         found = dict(zip(names, _run(proto, model, options, names, feeds, provider=provider), strict=True))
@@ -44,38 +41,6 @@ def _groups(leaving: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
         count += len(names)
     if group:
         yield group
-
-
-def _leaving(graph: Any, path: str) -> list[str]:
-    """Names of the tensors that leave a module. None where a kernel elsewhere does a part of its work.
-
-    A kernel that adds the module's result to something gives that sum too. Sums that nobody needed become outputs.
-    """
-    own = {index for index, node in enumerate(graph.node) if _belongs(node, path)}
-    made = {name for index in own for name in graph.node[index].output if name}
-    if not made:
-        return []
-    outputs = {output.name for output in graph.output}
-    used = {name for index in own for name in graph.node[index].input}
-    weights = {weight.name for weight in graph.initializer if weight.name.startswith(f"{path}.")} - used
-    found = dict.fromkeys(name for name in made if name in outputs)
-    for index, node in enumerate(graph.node):
-        if index in own:
-            continue
-        taken = [name for name in node.input if name in made]
-        if weights.intersection(node.input) and taken:
-            return []
-        found.update(dict.fromkeys(taken))
-        if taken and (place := SUMS.get(node.op_type)):
-            node.output.extend([""] * (place + 1 - len(node.output)))
-            node.output[place] = node.output[place] or f"{node.output[0]}.sum"
-            found[node.output[place]] = None
-    return list(found)
-
-
-def _belongs(node: Any, path: str) -> bool:
-    """Whether a node does work of this module."""
-    return any(f"{each}.".startswith(f"{path}.") for each in onnx_file.modules(node))
 
 
 def _run(
