@@ -209,7 +209,7 @@ def write_tokenizer(folder: Path, *, bos: bool = False) -> None:
             single="<bos> $A <eos>", special_tokens=[("<bos>", 1), ("<eos>", 2)]
         )
     tokenizer.save(str(folder / "tokenizer.json"))
-    tokens = {"bos_token": "<bos>", "pad_token": "<pad>"}
+    tokens = {"bos_token": "<bos>", "pad_token": "<pad>", **({"eos_token": "<eos>"} if bos else {})}
     (folder / "tokenizer_config.json").write_text(json.dumps(tokens))
 
 
