@@ -11,8 +11,9 @@ import pytest
 
 import compiler
 from compiler import bundle, machine, pipeline, records
-from compiler.records import Certificate
+from compiler.records import Certificate, Checked, Finding
 from compiler.runtime import ElsewhereWarning, elsewhere
+from compiler.stages import seal
 from tests.conftest import Compile
 
 
@@ -64,3 +65,14 @@ def test_the_digest_is_printed_and_asked_for(foreign: Path, compile_: Compile) -
     refused = compile_(*words, f"sha256:{'0' * 64}")
     assert refused.returncode == 11
     assert digest in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("precision", "advice"),
+    [("float32", "report it with the model's config.json"), ("int8-dynamic", "choose a finer --precision")],
+)
+def test_no_finer_precision_than_float32_is_proposed(precision: str, advice: str) -> None:
+    finding = Finding(name="output.max_abs_error", value=0.5, unit="absolute", samples=9, better="lower", limit=0.1)
+    reasons = ("output.max_abs_error",)
+    checked = Checked(precision=precision, findings=(finding,), reasons=reasons, noise=0.0, seconds=0.0)
+    assert advice in seal.outside("artifacts/x", checked).action

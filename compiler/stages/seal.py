@@ -102,11 +102,14 @@ def outside(folder: str, checked: Checked) -> BudgetError:
     """Every finding that is not within its limit, with the limit."""
     every = [*checked.findings, *(finding for found in checked.adapters.values() for finding in found)]
     broken = [finding for finding in every if not finding.passed]
+    finer = "choose a finer --precision"
+    if checked.precision == "float32":  # there is none, and such an engine errs by rounding alone
+        finer = "report it with the model's config.json if the limits are not your own"
     return BudgetError(
         f"{folder}: answers left the budget ({', '.join(checked.reasons)})",
         found="; ".join(f"{finding.name} {finding.shown} {finding.unit}{_interval(finding)}" for finding in broken),
         expected="; ".join(
             f"{finding.name} {'<=' if finding.better == 'lower' else '>='} {finding.shown_limit}" for finding in broken
         ),
-        action="choose a finer --precision, or allow more with --budget; the bundle is written, with verdict fail",
+        action=f"{finer}, or allow more with --budget; the bundle is written, with verdict fail",
     )
