@@ -27,6 +27,7 @@ NOISE_FACTOR = 10.0
 CEILING = 0.01
 
 # How many times as large as that of plain rounding the root mean square error of an engine in few bits may be.
+# Right ones were seen at 0.3 to 1.4.
 ROUNDING_FACTOR = 2.0
 
 Better = Literal["lower", "higher"]

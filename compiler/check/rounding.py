@@ -72,11 +72,20 @@ def method_of(passes: Sequence[PassRun]) -> Method | None:
         return "tensor" if options.get("per_channel", True) else None
     if (options := found.get("quantize-static")) is not None:
         return STATIC[options.get("format", "uint8")] if options.get("per_channel", True) else None
-    if "quantize-weights-dq" in found:
-        return None
+    if (options := found.get("quantize-weights-dq")) is not None:
+        return _of_weights(options)
     if (options := found.get("mixed-precision")) is not None:
         return cast("Method", options.get("dtype", "float16"))
     return None
+
+
+def _of_weights(options: dict[str, Any]) -> Method | None:
+    """How `QuantizeWeightsDq` rounds."""
+    if options.get("format") == "int8":
+        return "weights-int8"
+    if options.get("format") != "int4" or options.get("head_bits") == BITS:
+        return None
+    return "weights-mixed" if options.get("int8_share", 0) >= MIXED else "weights-int4"
 
 
 def rounded_answers(

@@ -17,24 +17,36 @@ from compiler.checkpoint.narrow import FORMATS, Format, narrowed
 # "rows": int8 weights, a scale for each output, times int8 activations, a scale for each token. "tensor": the same, one
 # scale for all tokens; "static": one for all that is ever read; "wide": that with weights of 8 bits. "float8": static
 # as well, E4M3 times E4M3. "int8" and "int4": weights in blocks, which engines multiply by activations of 8 bits in
-# blocks; "mixed": half of them have 8 bits, the others 4. The others are those of `narrow`.
-Method = Literal["rows", "tensor", "static", "wide", "float8", "int8", "int4", "mixed"] | Format
+# blocks; "mixed": half of them have 8 bits, the others 4. Of "weights-..." weights alone are rounded: to int8 with a
+# scale for each output, to int4 around zero in blocks, or half of them to each. The others are those of `narrow`.
+Method = (
+    Literal["rows", "tensor", "static", "wide", "float8", "int8", "int4", "mixed"]
+    | Literal["weights-int8", "weights-int4", "weights-mixed"]
+    | Format
+)
 
 IN_BLOCKS = frozenset({"int8", "int4", "mixed"})
 FIXED = frozenset({"static", "wide", "float8"})
-BLOCK = 32  # numbers along the axis that a product adds up
+ALONE = frozenset({"weights-int8", "weights-int4", "weights-mixed"})
+MIXED = frozenset({"mixed", "weights-mixed"})
+BLOCK, ALONE_BLOCK = 32, 64  # numbers along the axis that a product adds up
 SMALLEST = 16  # a matrix with fewer rows or columns is left in float32
 # Largest codes. Weights of 7 bits are what processors multiply by 8 without overflow that have no instruction for it.
-BYTE, SEVEN, FOUR = 127, 63, 15
+BYTE, SEVEN, FOUR, AROUND_ZERO = 127, 63, 15, 7
 E4M3 = 448  # the largest number of float8
 
 
 @dataclass(frozen=True)
 class Rounding:
-    """How products are rounded. `fewer` codes give errors of the same size, and other ones."""
+    """How products are rounded. `fewer` codes, or coarser ones, give errors of the same size, and other ones."""
 
     method: Method
     fewer: int = 0
+
+    @property
+    def coarser(self) -> float:
+        """What steps of 4 bits are multiplied by, whose codes are too few to do without some."""
+        return 1 + self.fewer / 32
 
 
 def rounded(forward: Callable[..., Any], rounding: Rounding, fine: Sequence[Any] = ()) -> Callable[..., Any]:
@@ -59,6 +71,8 @@ def rounded(forward: Callable[..., Any], rounding: Rounding, fine: Sequence[Any]
         return isinstance(value, torch.nn.Parameter) and value.ndim == 2 and min(value.shape) >= SMALLEST
 
     def activation(given: Any, matrix: Any) -> Any:
+        if rounding.method in ALONE:
+            return given
         if rounding.method not in FIXED:
             return _activation(given, rounding)
         known = largest.get(id(matrix))
@@ -93,13 +107,13 @@ def rounded(forward: Callable[..., Any], rounding: Rounding, fine: Sequence[Any]
 
 
 def fine_weights(model: Any, method: Method) -> list[Any]:
-    """The weights of a model that get 8 bits where others get 4: its head, and half of the rest where that is "mixed".
+    """The weights of a model that get 8 bits where others get 4: its head, and half of the rest where both are mixed.
 
     Those with the fewest outputs an input come first: they read what varies most.
     """
     found = model.get_output_embeddings()
     head = [] if found is None else [found.weight]
-    if method != "mixed":
+    if method not in MIXED:
         return head
     layers = [module for module in model.modules() if type(module).__name__ in {"Linear", "Conv1D"}]
     ratios = {id(each.weight): (_outputs_per_input(each), each.weight) for each in layers}
@@ -128,12 +142,14 @@ def _activation(given: Any, rounding: Rounding) -> Any:
 
 def _weight(weight: Any, rounding: Rounding, fine: bool) -> Any:
     """A weight (outputs, inputs)."""
+    if rounding.method in ALONE and rounding.method != "weights-int8" and not fine:
+        return _blocks(weight, AROUND_ZERO / rounding.coarser, ALONE_BLOCK)
     if rounding.method not in IN_BLOCKS:
-        top = BYTE if rounding.method == "wide" else SEVEN
+        top = BYTE if rounding.method == "wide" or rounding.method in ALONE else SEVEN
         return _codes(weight, weight.abs().amax(-1, keepdim=True), top, rounding)
     if rounding.method == "int8" or fine:
         return _blocks(weight, BYTE - rounding.fewer)
-    return _ranges(weight, FOUR - rounding.fewer)
+    return _ranges(weight, FOUR, rounding.coarser)
 
 
 def _codes(values: Any, extreme: Any, top: int, rounding: Rounding) -> Any:
@@ -147,17 +163,17 @@ def _codes(values: Any, extreme: Any, top: int, rounding: Rounding) -> Any:
     return (values / safe).to(torch.float8_e4m3fn).float() * safe
 
 
-def _blocks(values: Any, top: int) -> Any:
+def _blocks(values: Any, top: float, size: int = BLOCK) -> Any:
     """Rounded in blocks along the last axis, to codes from -top to top."""
-    cut = _cut(values)
+    cut = _cut(values, size)
     return _joined(_nearest(cut, cut.abs().amax(-1, keepdim=True) / top), values)
 
 
-def _ranges(values: Any, top: int) -> Any:
+def _ranges(values: Any, top: int, coarser: float) -> Any:
     """Rounded in blocks along the last axis, to codes 0 to top, one of which is zero: as far as the numbers reach."""
     cut = _cut(values)
     low, high = cut.amin(-1, keepdim=True).clamp(max=0), cut.amax(-1, keepdim=True).clamp(min=0)
-    scale = (high - low) / top
+    scale = (high - low) / top * coarser
     safe = scale + (scale == 0)
     least = (low / safe).round()
     return _joined((cut / safe).round().clamp(least, least + top) * safe, values)
@@ -169,11 +185,11 @@ def _nearest(values: Any, scale: Any) -> Any:
     return (values / safe).round() * safe
 
 
-def _cut(values: Any) -> Any:
+def _cut(values: Any, size: int = BLOCK) -> Any:
     import torch
 
-    padded = torch.nn.functional.pad(values, (0, -values.shape[-1] % BLOCK))
-    return padded.reshape(*values.shape[:-1], -1, BLOCK)
+    padded = torch.nn.functional.pad(values, (0, -values.shape[-1] % size))
+    return padded.reshape(*values.shape[:-1], -1, size)
 
 
 def _joined(blocks: Any, like: Any) -> Any:
