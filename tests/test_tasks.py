@@ -14,6 +14,7 @@ from compiler.checkpoint.reference import Reference
 from compiler.engines import open_bundle
 from compiler.measure import workloads
 from compiler.records import Certificate
+from compiler.records.findings import is_headline
 from compiler.tasks import TASKS
 from tests import understanding
 from tests.understanding import MODELS, Case
@@ -58,6 +59,7 @@ def test_a_task_is_certified_in_float32_and_int8(task: str, case: Callable[[str]
     assert coarse.verdict == "pass"
     assert judged(coarse) == ALWAYS | ROUNDED | JUDGED.get(task, CLASSES)
     assert any(place.precision == "int8" for place in coarse.placement)
+    assert any(map(is_headline, judged(coarse)))
 
 
 @pytest.mark.parametrize(
@@ -73,6 +75,7 @@ def test_other_classifiers_are_certified(kind: str, settings: dict[str, object],
     assert certificate(made.bundle).verdict == "pass"
     coarse = quantized(made, "text-classification", kind)
     assert judged(coarse) == ALWAYS | ROUNDED | JUDGED.get(kind, CLASSES)
+    assert any(map(is_headline, judged(coarse)))
     assert coarse.verdict == "pass"
 
 

@@ -16,7 +16,7 @@ from compiler.check.driving import driven_findings
 from compiler.check.encoder import compare_encoder
 from compiler.check.encoder_decoder import compare_encoder_decoder
 from compiler.check.feeds import Text
-from compiler.check.limits import Limits
+from compiler.check.limits import LOGITS, Limits
 from compiler.check.references import Compared, OpenReference
 from compiler.check.rounding import method_of
 from compiler.check.steps import about, step
@@ -67,7 +67,7 @@ def check(
         found = COMPARE[manifest.kind](engine, manifest, reference, text, budget, method=method)
         if found.findings[-1].name in INCOMPARABLE:
             return found
-        limits = Limits(manifest.precision, budget, found.noise)
+        limits = Limits(manifest.precision, budget, found.noise, LOGITS)
         return found._replace(findings=[*found.findings, *driven_findings(engine, manifest, text, limits)])
 
     found = compared(session, open_reference)

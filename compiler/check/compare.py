@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from compiler.records import Finding
+from compiler.records.findings import finding
 
 INCOMPARABLE = ("output.shape", "output.dtype", "output.nan", "output.inf")  # in the order they are looked for
 
@@ -20,12 +21,12 @@ def incomparable(actual: np.ndarray, expected: np.ndarray) -> Finding | None:
     """
     shape, dtype, nan, inf = INCOMPARABLE
     if actual.shape != expected.shape:
-        return _failed(shape, 1, "arrays", 1, f"{actual.shape} instead of {expected.shape}")
+        return finding(shape, 1, 1, limit=0.0, basis=f"{actual.shape} instead of {expected.shape}")
     if actual.dtype != expected.dtype:
-        return _failed(dtype, 1, "arrays", 1, f"{actual.dtype} instead of {expected.dtype}")
+        return finding(dtype, 1, 1, limit=0.0, basis=f"{actual.dtype} instead of {expected.dtype}")
     for name, count in ((nan, np.isnan(actual).sum()), (inf, np.isinf(actual).sum())):
         if count:
-            return _failed(name, int(count), "elements", actual.size, "none allowed")
+            return finding(name, int(count), actual.size, limit=0.0, basis="none allowed")
     return None
 
 
@@ -37,10 +38,6 @@ def require_comparable(actual: np.ndarray, expected: np.ndarray) -> None:
     """Raises IncomparableError with what `incomparable` finds."""
     if failed := incomparable(actual, expected):
         raise IncomparableError(failed)
-
-
-def _failed(name: str, value: int, unit: str, samples: int, basis: str) -> Finding:
-    return Finding(name=name, value=value, unit=unit, samples=samples, better="lower", limit=0.0, basis=basis)
 
 
 def max_abs_error(actual: np.ndarray, expected: np.ndarray) -> float:

@@ -18,7 +18,7 @@ from compiler.check.generated import (
     prefill,
     same_answers,
 )
-from compiler.check.limits import Limits, shown
+from compiler.check.limits import LOGITS, Limits
 from compiler.check.longest import Longest, longest_findings, positions
 from compiler.check.noise import exactly, noise
 from compiler.check.references import Compared, OpenReference, ReferenceModel
@@ -27,6 +27,7 @@ from compiler.check.steps import counted, step
 from compiler.checkpoint.rounded import Method
 from compiler.engines import Session
 from compiler.records import Budget, Finding, Manifest
+from compiler.records.findings import finding
 
 WINDOWS, WINDOW = 6, 256  # pieces of running text, and tokens in each
 MOST = 96  # windows, where a share stays undecided
@@ -68,9 +69,9 @@ def compare_decoder(
     with closing(open_reference("float32")) as reference:
         expected, plain, unusual = ask(reference)
         own = noise([plain], exact[1:2], source)
-        limits = Limits(manifest.precision, budget, own)
-        of_long = Limits(manifest.precision, budget, noise([expected], exact[:1], source).at_least(own))
-        of_rare = Limits(manifest.precision, budget, noise([unusual], exact[2:], source).at_least(own))
+        limits = Limits(manifest.precision, budget, own, LOGITS)
+        of_long = Limits(manifest.precision, budget, noise([expected], exact[:1], source).at_least(own), LOGITS)
+        of_rare = Limits(manifest.precision, budget, noise([unusual], exact[2:], source).at_least(own), LOGITS)
         try:
             findings = [
                 *_text_findings(session, manifest, reference, windows, limits, count=count),
@@ -110,7 +111,7 @@ def _rare_findings(  # noqa: PLR0917
     actual = prefill(session, manifest, rare, None, often)
     require_comparable(actual, expected)
     return [
-        limits.by_noise("vocabulary.max_abs_error", max_abs_error(actual, expected), rare.size, unit="logits"),
+        limits.by_noise("vocabulary.max_abs_error", max_abs_error(actual, expected), rare.size),
         *rounding_findings("vocabulary", [actual], [expected], rounding, limits),
     ]
 
@@ -154,15 +155,15 @@ def _text_findings(
     ratio = ours / theirs
     standard_error = ratio * float(np.std(score.nll - score.reference_nll)) / samples**0.5
     return [
-        limits.by_noise("output.max_abs_error", error, samples, unit="logits"),
-        shown("output.max_relative_error", error / scale if scale else 0.0, samples, "ratio"),
+        limits.by_noise("output.max_abs_error", error, samples),
+        finding("output.max_relative_error", error / scale if scale else 0.0, samples),
         agreement,
         limits.by_budget("kl.mean", float(score.kl.mean()), samples, "max_kl_divergence"),
-        shown("kl.max", float(score.kl.max()), samples, "nats"),
-        shown("perplexity.reference", theirs, samples, "perplexity"),
-        shown("perplexity.engine", ours, samples, "perplexity"),
+        finding("kl.max", float(score.kl.max()), samples),
+        finding("perplexity.reference", theirs, samples),
+        finding("perplexity.engine", ours, samples),
         limits.by_budget("perplexity.ratio", ratio, samples, "max_perplexity_ratio"),
-        shown("perplexity.ratio.standard_error", standard_error, samples, "ratio"),
+        finding("perplexity.ratio.standard_error", standard_error, samples),
     ]
 
 

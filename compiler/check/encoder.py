@@ -17,7 +17,7 @@ import numpy as np
 from compiler.check.compare import IncomparableError, max_abs_error, require_comparable
 from compiler.check.examples import Examples
 from compiler.check.feeds import Feeds, Text
-from compiler.check.limits import Limits, shown
+from compiler.check.limits import Limits
 from compiler.check.meanings import Meaning, Pool, answers, judge, judge_same, meaning
 from compiler.check.noise import exactly, noise
 from compiler.check.references import Compared, OpenReference, ReferenceModel
@@ -27,6 +27,7 @@ from compiler.checkpoint.rounded import Method
 from compiler.engines import Session
 from compiler.pooling import Vectors
 from compiler.records import Budget, Finding, Manifest
+from compiler.records.findings import finding
 from compiler.tasks import TASKS
 
 Answers = list[np.ndarray]
@@ -169,12 +170,10 @@ def _pooling(pool: Pool, states: Answers, expected: list[np.ndarray]) -> Finding
     """
     ours, theirs = pool(states), np.concatenate(expected)
     require_comparable(ours, theirs)
-    return Finding(
-        name="pooling.max_relative_error",
-        value=max_abs_error(ours, theirs) / (_largest([theirs]) or 1.0),
-        unit="ratio",
-        samples=len(theirs),
-        better="lower",
+    return finding(
+        "pooling.max_relative_error",
+        max_abs_error(ours, theirs) / (_largest([theirs]) or 1.0),
+        len(theirs),
         limit=SAME,
         basis="rounding: the same token vectors, pooled by the checkpoint's modules in PyTorch",
     )
@@ -185,7 +184,7 @@ def _errors(name: str, sides: Sides, limits: Limits) -> list[Finding]:
     error, scale, count = _error(ours, theirs), _largest(theirs), sum(answer.size for answer in theirs)
     return [
         limits.by_noise(f"{name}.max_abs_error", error, count),
-        shown(f"{name}.max_relative_error", error / scale if scale else 0.0, count, "ratio"),
+        finding(f"{name}.max_relative_error", error / scale if scale else 0.0, count),
     ]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from compiler.check.compare import IncomparableError, max_abs_error, require_comparable, scores
 from compiler.check.feeds import Feeds, Text
 from compiler.check.generated import centered_cosine, forced, greedy_findings, prefill, same_answers
-from compiler.check.limits import Limits, shown
+from compiler.check.limits import LOGITS, Limits
 from compiler.check.longest import Longest, longest_findings, positions
 from compiler.check.noise import exactly, noise
 from compiler.check.references import Compared, OpenReference, ReferenceModel
@@ -20,6 +20,7 @@ from compiler.checkpoint.rounded import Method
 from compiler.engines import EncoderDecoderSession, Session
 from compiler.errors import IntegrityError
 from compiler.records import Budget, Finding, Manifest
+from compiler.records.findings import finding
 
 LENGTHS = (24, 64, 3, 40, 5, 96)  # tokens of the texts, special tokens included
 MOST = 32  # times as many texts, where a share stays undecided
@@ -93,8 +94,8 @@ def compare_encoder_decoder(
     exact, source = exactly(open_reference, again)
     rounding = rounded_answers(open_reference, method, again, exact)
     own = noise([first.expected, first.single], exact[1:], source)
-    limits = Limits(manifest.precision, budget, own)
-    of_long = Limits(manifest.precision, budget, noise([expected], exact[:1], source).at_least(own))
+    limits = Limits(manifest.precision, budget, own, LOGITS)
+    of_long = Limits(manifest.precision, budget, noise([expected], exact[:1], source).at_least(own), LOGITS)
 
     def more(number: int) -> Asked:
         with closing(open_reference("float32")) as reference:
@@ -141,11 +142,11 @@ def _text_findings(asked: Sequence[Asked], decoded: Sequence[np.ndarray], limits
     error, scale, count = max_abs_error(ours, theirs), float(np.abs(theirs).max()), len(score.kl)
     ratio = float(np.exp(score.nll.mean() - score.reference_nll.mean()))
     return [
-        limits.by_noise("output.max_abs_error", error, count, unit="logits"),
-        shown("output.max_relative_error", error / scale if scale else 0.0, count, "ratio"),
+        limits.by_noise("output.max_abs_error", error, count),
+        finding("output.max_relative_error", error / scale if scale else 0.0, count),
         limits.by_share("top1.agreement", score.agree, "min_top1_agreement"),
         limits.by_budget("kl.mean", float(score.kl.mean()), count, "max_kl_divergence"),
-        shown("kl.max", float(score.kl.max()), count, "nats"),
+        finding("kl.max", float(score.kl.max()), count),
         limits.by_budget("perplexity.ratio", ratio, count, "max_perplexity_ratio"),
         *greedy_findings(ours, theirs, answers, limits),
     ]

@@ -9,10 +9,11 @@ import numpy as np
 
 from compiler.check.compare import cosine, max_abs_error, require_comparable, scores
 from compiler.check.feeds import Feeds
-from compiler.check.limits import Limits, shown
+from compiler.check.limits import Limits
 from compiler.engines import Session
 from compiler.errors import IntegrityError
 from compiler.records import CacheShape, Finding, Manifest
+from compiler.records.findings import finding
 
 
 def cache_of(manifest: Manifest) -> CacheShape:
@@ -127,8 +128,8 @@ def greedy_findings(
         agreement = msgspec.structs.replace(agreement, limit=1.0, basis=ties, low=None, high=None)
     return [
         agreement,
-        shown("greedy.prefix", float(np.mean(prefix)), batch, "tokens", better="higher"),
-        shown("greedy.margin", max(margins, default=0.0), len(margins), "logits"),
+        finding("greedy.prefix", float(np.mean(prefix)), batch),
+        finding("greedy.margin", max(margins, default=0.0), len(margins)),
     ]
 
 
@@ -143,7 +144,7 @@ def same_answers(name: str, one: np.ndarray, other: np.ndarray, limits: Limits) 
     kl = scores(one.reshape(-1, width), other.reshape(-1, width)).kl
     cosines = centered_cosine(one, other)
     return [
-        limits.by_noise(f"{name}.max_abs_error", max_abs_error(one, other), len(kl), unit="logits"),
+        limits.by_noise(f"{name}.max_abs_error", max_abs_error(one, other), len(kl)),
         limits.by_budget(f"{name}.kl.mean", float(kl.mean()), len(kl), "max_kl_divergence"),
         limits.by_budget(f"{name}.cosine.min", float(cosines.min()), cosines.size, "min_cache_cosine"),
     ]

@@ -8,7 +8,6 @@ a wrong constant, a lost mask or a swapped head is orders of magnitude away.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import msgspec
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from compiler.check.noise import Noise
 from compiler.figures import beside
 from compiler.records import Budget, Finding, NoiseSource
+from compiler.records.findings import finding
 from compiler.statistics import interval
 
 # How many times its own noise a float32 engine may be away. Noise is sampled on fewer inputs than are compared, and
@@ -30,19 +30,7 @@ CEILING = 0.01
 # Right ones were seen at 0.3 to 1.4.
 ROUNDING_FACTOR = 2.0
 
-Better = Literal["lower", "higher"]
-
-# Unit and good side of what each field of the budget limits.
-BUDGETED: dict[str, tuple[str, Better]] = {
-    "max_perplexity_ratio": ("ratio", "lower"),
-    "max_kl_divergence": ("nats", "lower"),
-    "min_top1_agreement": ("share", "higher"),
-    "min_greedy_agreement": ("share", "higher"),
-    "min_cosine": ("cosine", "higher"),
-    "min_padding_cosine": ("cosine", "higher"),
-    "min_company_cosine": ("cosine", "higher"),
-    "min_cache_cosine": ("cosine", "higher"),
-}
+LOGITS = "logits"  # the unit of what decoders give
 
 SOURCES: dict[NoiseSource, str] = {
     "float64": "",
@@ -58,11 +46,13 @@ class Limits:
         precision: "float32", or the name of a quantized precision.
         budget: the profile's, with what the user changed.
         noise: the reference's own.
+        unit: of the numbers that the model gives: "logits", or "absolute".
     """
 
     precision: str
     budget: Budget
     noise: Noise
+    unit: str = "absolute"
 
     @property
     def error(self) -> float:
@@ -86,25 +76,16 @@ class Limits:
             return f"{CEILING:.0%} of the spread of the reference's answers, which is less than {said}"
         return said
 
-    def by_noise(self, name: str, value: float, samples: int, unit: str = "absolute") -> Finding:
+    def by_noise(self, name: str, value: float, samples: int) -> Finding:
         """An absolute error: judged for float32, shown for quantized precisions."""
-        judged = self.precision == "float32"
-        return Finding(
-            name=name,
-            value=value,
-            unit=unit,
-            samples=samples,
-            better="lower",
-            limit=self.error if judged else None,
-            basis=self.basis if judged else "",
-        )
+        if self.precision != "float32":
+            return finding(name, value, samples, unit=self.unit)
+        return finding(name, value, samples, limit=self.error, basis=self.basis, unit=self.unit)
 
     def by_budget(self, name: str, value: float, samples: int, field: str) -> Finding:
         """An accuracy: judged where the budget's `field` sets a limit, otherwise shown."""
         limit: float | None = getattr(self.budget, field)
-        unit, better = BUDGETED[field]
-        basis = "" if limit is None else f"budget {field}"
-        return Finding(name=name, value=value, unit=unit, samples=samples, better=better, limit=limit, basis=basis)
+        return finding(name, value, samples, limit=limit, basis="" if limit is None else f"budget {field}")
 
     def by_share(self, name: str, agree: np.ndarray, field: str) -> Finding:
         """A share of answers that agree, (samples,) bool: judged by its interval, which more samples make narrower.
@@ -122,21 +103,14 @@ class Limits:
         """An error in multiples of what rounding makes; `spare` times as many are allowed where chance has a say."""
         factor = ROUNDING_FACTOR if self.budget.rounding_factor is None else self.budget.rounding_factor
         basis = "the reference's own error where its products are rounded to as many bits"
-        return Finding(
-            name=name, value=value, unit="ratio", samples=samples, better="lower", limit=spare * factor, basis=basis
-        )
+        return finding(name, value, samples, limit=spare * factor, basis=basis)
 
     def by_distance(self, name: str, value: float, samples: int, field: str) -> Finding:
         """A relative error: judged by how far apart two unit vectors are whose cosine is the budget's `field`."""
         cosine: float | None = getattr(self.budget, field)
         limit = None if cosine is None else (2 * (1 - cosine)) ** 0.5
         basis = "" if limit is None else f"the distance of unit vectors at budget {field}"
-        return Finding(name=name, value=value, unit="ratio", samples=samples, better="lower", limit=limit, basis=basis)
-
-
-def shown(name: str, value: float, samples: int, unit: str, *, better: Better = "lower") -> Finding:
-    """A value without a limit."""
-    return Finding(name=name, value=value, unit=unit, samples=samples, better=better)
+        return finding(name, value, samples, limit=limit, basis=basis)
 
 
 def floor(scale: float) -> float:

@@ -14,11 +14,12 @@ import numpy as np
 from compiler.check.compare import max_abs_error, require_comparable, scores
 from compiler.check.feeds import Feeds
 from compiler.check.generated import forced, prefill, same_answers
-from compiler.check.limits import Limits, shown
+from compiler.check.limits import Limits
 from compiler.check.rounding import Rounded, rounding_findings
 from compiler.check.steps import step
 from compiler.engines import Session
 from compiler.records import Finding, Manifest
+from compiler.records.findings import finding
 
 EVERY = 512  # tokens up to which every position is compared
 EVEN = 64  # positions, evenly spread
@@ -81,10 +82,10 @@ def longest_findings(
     score = scores(actual[0], asked.expected[0])
     error, samples = max_abs_error(actual, asked.expected), len(score.kl)
     findings = [
-        asked.limits.by_noise("longest.max_abs_error", error, samples, unit="logits"),
+        asked.limits.by_noise("longest.max_abs_error", error, samples),
         *rounding_findings("longest", [actual], [asked.expected], asked.rounding, asked.limits),
         asked.limits.by_budget("longest.kl.mean", float(score.kl.mean()), samples, "max_kl_divergence"),
-        shown("longest.top1.agreement", float(score.agree.mean()), samples, "share", better="higher"),
+        finding("longest.top1.agreement", float(score.agree.mean()), samples),
     ]
     length = asked.tokens.shape[1]
     last = np.arange(length - END - 1, length - 1)

@@ -12,8 +12,9 @@ import numpy as np
 
 from compiler.check.compare import Scores, cosine, scores
 from compiler.check.feeds import Feeds
-from compiler.check.limits import Limits, shown
+from compiler.check.limits import Limits
 from compiler.records import Finding
+from compiler.records.findings import finding
 from compiler.tasks import TASKS
 
 # "classes": the width is a distribution. "positions": the tokens are one, for every column. "signs": each number says
@@ -72,7 +73,7 @@ def judge(
     return [
         limits.by_share("top1.agreement", score.agree, "min_top1_agreement"),
         limits.by_budget("kl.mean", float(score.kl.mean()), len(score.kl), "max_kl_divergence"),
-        shown("kl.max", float(score.kl.max()), len(score.kl), "nats"),
+        finding("kl.max", float(score.kl.max()), len(score.kl)),
     ]
 
 
@@ -123,7 +124,7 @@ def _vectors(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray], limits: L
     of_tokens = np.concatenate([cosine(a, b) for a, b in zip(ours, theirs, strict=True)])
     return [
         limits.by_budget("cosine.min", float(of_texts.min()), len(of_texts), "min_cosine"),
-        shown("cosine.mean", float(of_texts.mean()), len(of_texts), "cosine", better="higher"),
-        shown("token_cosine.min", float(of_tokens.min()), len(of_tokens), "cosine", better="higher"),
-        shown("token_cosine.mean", float(of_tokens.mean()), len(of_tokens), "cosine", better="higher"),
+        finding("cosine.mean", float(of_texts.mean()), len(of_texts)),
+        finding("token_cosine.min", float(of_tokens.min()), len(of_tokens)),
+        finding("token_cosine.mean", float(of_tokens.mean()), len(of_tokens)),
     ]

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 from compiler.records import Finding
+from compiler.records.findings import finding
 
 Pair = tuple[str, str]
 Row = tuple[Sequence[int], Sequence[int]]  # ids, and the text of a pair that each belongs to; () where nobody asks
@@ -130,12 +131,10 @@ def token_findings(sides: Sides, texts: Sequence[str], task: str) -> list[Findin
     compared = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     first = f"; the first that differs: {differ[0]}" if differ else ""
     return [
-        Finding(
-            name="tokens.differences",
-            value=float(len(differ)),
-            unit="items",
-            samples=sum(counts.values()),
-            better="lower",
+        finding(
+            "tokens.differences",
+            float(len(differ)),
+            sum(counts.values()),
             limit=0.0,
             basis=f"{compared}, each as {theirs.basis} has it{first}",
         )

@@ -11,6 +11,7 @@ from compiler.evaluate.evidence import Evidence
 from compiler.evaluate.likelihood import log_losses
 from compiler.evaluate.scored import Scored, mean_of, metric
 from compiler.records import Finding, Metric
+from compiler.records.findings import finding
 
 MARGIN = 8  # tokens that an answer may be longer than the secret
 
@@ -58,12 +59,10 @@ def raised(ours: Metric, reference: Metric) -> Finding:
     """
     more = metric(ours.name, ours.unit, "lower", mean_of(np.subtract(ours.items, reference.items)))
     strict = ours.name == "extraction"
-    return Finding(
-        name=f"{ours.name}.increase",
-        value=more.value if strict else more.low,
-        unit=ours.unit,
-        samples=more.samples,
-        better="lower",
+    return finding(
+        f"{ours.name}.increase",
+        more.value if strict else more.low,
+        more.samples,
         limit=0.0,
         basis="no more than the reference gives away",
     )

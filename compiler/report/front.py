@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from compiler.records.document import Entry, Report
+from compiler.records.findings import is_headline
 from compiler.report.evaluated import is_of
-from compiler.report.words import HEADLINES
 from compiler.statistics import Summary, summarize
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 300, 80, 24, 16, 44  # pixels of the drawing
@@ -96,7 +96,7 @@ def _qualities(report: Report, entries: Sequence[Entry]) -> list[Quality] | None
                 return [Quality(m.name, m.unit, m.better, m.value, m.samples, m.low, m.high) for m in found if m]
     findings = [{finding.name: finding for finding in entry.certificate.checked.findings} for entry in entries]
     for name in findings[0] if findings else ():
-        if name in HEADLINES and all(name in each for each in findings):
+        if is_headline(name) and all(name in each for each in findings):
             chosen = [each[name] for each in findings]
             return [Quality(f.name, f.unit, f.better, f.value, f.samples) for f in chosen]
     return None

@@ -8,10 +8,10 @@ from compiler.records import Finding
 from compiler.records.comparison import Compared, Flips, Token
 from compiler.records.divergence import Diverged
 from compiler.records.document import Report
+from compiler.records.findings import text_of
 from compiler.report.changes import changes
 from compiler.report.evaluated import judged, named
 from compiler.report.page import Bundle, bundle
-from compiler.report.words import FINDINGS
 
 SHOWN = 20  # flips
 _PLAIN = frozenset(" .,:;/-+=%()_?'\u00d7\u2264\u2265\u2026")
@@ -81,7 +81,7 @@ def _bundle(of: Bundle) -> Iterator[str]:
     ]
     disk = [(f"on disk, {each.name}", f"{each.disk_bytes / 1e6:,.1f} MB", "1") for each in of.runners]
     cost = [
-        (FINDINGS.get(each.name, each.name), f"{each.shown} {each.unit}{_limit(each)}", f"{each.samples:,}")
+        (text_of(each.name) or each.name, f"{each.shown} {each.unit}{_limit(each)}", f"{each.samples:,}")
         for each in of.cost
     ]
     yield from _table(("", "value", "n"), [*gained, *disk, *cost])

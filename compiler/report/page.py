@@ -19,13 +19,13 @@ from markupsafe import Markup
 from compiler.records import Certificate, Finding, Measured, Runner
 from compiler.records.comparison import Timing
 from compiler.records.document import Entry, Report
+from compiler.records.findings import is_headline, text_of
 from compiler.report.changes import changes
 from compiler.report.evaluated import named
 from compiler.report.failures import found_beside
 from compiler.report.front import front
 from compiler.report.growth import growth
 from compiler.report.strip import Strip, strip
-from compiler.report.words import FINDINGS, HEADLINES
 from compiler.statistics import Ratio, Summary, ratio_of_medians, summarize
 
 OPERATORS: Mapping[bool, str] = {True: "≤", False: "≥"}  # by whether lower is better
@@ -66,7 +66,7 @@ def html(report: Report) -> str:
         verdict="fail" if any(_fails(report)) else "pass",
         systems=partial(named, entries=report.entries),
         changes=changes(report.entries),
-        words=FINDINGS,
+        text_of=text_of,
         operators=OPERATORS,
         style=Markup(_read("style.css")),
         script=Markup(script),
@@ -111,7 +111,7 @@ def latencies(measured: Measured) -> list[Latency]:
 
 def headlines(findings: tuple[Finding, ...]) -> list[Finding]:
     """What the speed cost, in the few findings that say it best; those outside their limit always."""
-    return [finding for finding in findings if finding.name in HEADLINES or not finding.passed]
+    return [finding for finding in findings if is_headline(finding.name) or not finding.passed]
 
 
 def number(value: float) -> Markup:

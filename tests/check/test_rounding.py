@@ -237,7 +237,7 @@ def asked(references: Roundings, exact: np.ndarray = EXACT, method: Method | Non
 
 
 def outcome(engine: np.ndarray, rounding: Rounded, exact: np.ndarray = EXACT) -> Sequence[bool]:
-    return [each.passed for each in rounding_findings("x", [engine], [exact], rounding, LIMITS)]
+    return [each.passed for each in rounding_findings("output", [engine], [exact], rounding, LIMITS)]
 
 
 def test_an_engine_may_err_as_much_as_rounding_does_and_no_more() -> None:
@@ -268,7 +268,7 @@ def test_answers_of_few_numbers_are_judged_by_several_roundings_and_with_more_ro
     references = Roundings(*(np.broadcast_to(noisy(0.1, seed, (1, 3)), exact.shape) for seed in range(DRAWS)))
     rounding = asked(references, exact)
     assert references.opened == list(range(DRAWS))
-    whole, worst = rounding_findings("x", [exact], [exact], rounding, LIMITS)
+    whole, worst = rounding_findings("output", [exact], [exact], rounding, LIMITS)
     assert whole.limit is not None
     assert 1.2 * ROUNDING_FACTOR < whole.limit < 3 * ROUNDING_FACTOR
     assert worst.limit == pytest.approx(WORST * whole.limit)
@@ -295,5 +295,5 @@ def test_nothing_is_judged_where_nothing_is_known_of_the_rounding() -> None:
 
 def test_the_budget_may_set_the_factor() -> None:
     limits = Limits("int8-dynamic", Budget(rounding_factor=3.0), Noise(1e-7))
-    assert limits.by_rounding("x", 2.9, 1).limit == 3.0
-    assert LIMITS.by_rounding("x", 1.0, 1, 2.0).limit == 2 * ROUNDING_FACTOR
+    assert limits.by_rounding("output.rounding.ratio", 2.9, 1).limit == 3.0
+    assert LIMITS.by_rounding("output.rounding.ratio", 1.0, 1, 2.0).limit == 2 * ROUNDING_FACTOR
