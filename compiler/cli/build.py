@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compiler.cli import options
-from compiler.cli.failure import describe
 from compiler.cli.progress import working
 from compiler.errors import BudgetError
 from compiler.request import BuildRequest
@@ -54,19 +53,15 @@ def build(*, out: Path | None, as_json: bool, verbose: bool, **choices: Any) -> 
 def _show(bundle: Path, failed: BudgetError | None, as_json: bool, buckets: Buckets | None) -> None:
     """The result, also of a build outside its budget; that one still ends with its error."""
     from compiler.cli import summary
-    from compiler.cli.output import emit
+    from compiler.cli.output import finish
 
-    if as_json:
-        result = summary.summary(bundle) | ({"traffic": buckets} if buckets else {})
-        emit({**result, "error": describe(failed)._asdict()} if failed else result)
-    else:
+    def show() -> None:
         summary.show(bundle)
         if buckets:
             click.echo(f"traffic: {buckets.text}")
-    if failed and as_json:
-        raise click.exceptions.Exit(failed.exit_code)
-    if failed:
-        raise failed
+
+    result = summary.summary(bundle) | ({"traffic": buckets} if buckets else {})
+    finish(result, show, failed, as_json=as_json)
 
 
 def _buckets(bundle: Path, profile: str, traffic: str) -> Buckets:

@@ -9,6 +9,8 @@ import click
 from compiler.cli import options
 from compiler.cli.progress import working
 
+BISECT = "--bisect names the first layer outside its limit"
+
 
 @click.command(short_help="A bundle's answers against PyTorch float32.")
 @click.argument("bundle", type=options.FOLDER)
@@ -41,9 +43,9 @@ def check(
     from compiler import pipeline
     from compiler.bundle import digest_of
     from compiler.cli.divergence import show_diverged
-    from compiler.cli.output import emit
+    from compiler.cli.output import finish
     from compiler.cli.summary import show_checked
-    from compiler.errors import BudgetError
+    from compiler.stages.seal import outside
 
     with working(verbose) as progress:
         checked = pipeline.check(
@@ -54,23 +56,20 @@ def check(
             if bisect
             else None
         )
-    if as_json:
-        more = {"diverged": found} if found else {}
-        emit(
-            {
-                "bundle": bundle,
-                "digest": digest_of(bundle),
-                "verdict": "pass" if checked.passed else "fail",
-                "checked": checked,
-                **more,
-            }
-        )
-    else:
+
+    def show() -> None:
         show_checked(checked)
         if found:
             show_diverged(found)
         if seal:
             click.echo(f"sealed: {digest_of(bundle)}")
         click.echo(f"verdict: {'pass' if checked.passed else 'FAIL: ' + ', '.join(checked.reasons)}")
-    if not checked.passed:
-        raise click.exceptions.Exit(BudgetError.exit_code)
+
+    result = {
+        "bundle": bundle,
+        "digest": digest_of(bundle),
+        "verdict": "pass" if checked.passed else "fail",
+        "checked": checked,
+        **({"diverged": found} if found else {}),
+    }
+    finish(result, show, None if checked.passed else outside(str(bundle), checked, BISECT), as_json=as_json)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from compiler.cli import options
-from compiler.cli.failure import describe
 from compiler.cli.progress import working
 from compiler.errors import RegressionError, UsageError
 
@@ -69,7 +68,7 @@ def compare(
     from compiler import records
     from compiler.cli.comparison import show_compared
     from compiler.cli.files import prepare, require_ending
-    from compiler.cli.output import emit
+    from compiler.cli.output import emit, finish
     from compiler.compare import gates as limits
     from compiler.evaluate.data import read, sample
     from compiler.progress import Event, report
@@ -122,15 +121,7 @@ def compare(
         )
     if out:
         write_result(out, records.encode(compared))
-    error = _regression(compared)
-    if as_json:
-        emit({"compared": compared, **({"error": describe(error)._asdict()} if error else {})})
-        if error:
-            raise click.exceptions.Exit(error.exit_code)
-        return
-    show_compared(compared)
-    if error:
-        raise error
+    finish({"compared": compared}, lambda: show_compared(compared), _regression(compared), as_json=as_json)
 
 
 def _regression(compared: Compared) -> RegressionError | None:

@@ -144,7 +144,7 @@ def _evaluate(
 ) -> None:
     from compiler import evaluate, pipeline, records
     from compiler.cli.files import prepare, require_ending
-    from compiler.cli.output import emit
+    from compiler.cli.output import finish
     from compiler.progress import Event
     from compiler.storage import write_result
 
@@ -169,20 +169,19 @@ def _evaluate(
         )
     if out is not None:
         write_result(out, records.encode(result))
+    finish(result, lambda: _show(result), _leak(bundle, result), as_json=as_json)
+
+
+def _leak(bundle: Path, result: Evaluated) -> BudgetError | None:
     leaks = [f"{each.name} {each.shown} {each.unit}" for each in result.findings if not each.passed]
-    if as_json:
-        emit(result)
-        if leaks:
-            raise click.exceptions.Exit(BudgetError.exit_code)
-        return
-    _show(result)
-    if leaks:
-        raise BudgetError(
-            f"{bundle}: it gives more away than the checkpoint does",
-            found=", ".join(leaks),
-            expected="no increase",
-            action="choose a finer --precision, and look at the secrets it finished",
-        )
+    if not leaks:
+        return None
+    return BudgetError(
+        f"{bundle}: it gives more away than the checkpoint does",
+        found=", ".join(leaks),
+        expected="no increase",
+        action="choose a finer --precision, and look at the secrets it finished",
+    )
 
 
 def _show(result: Evaluated) -> None:

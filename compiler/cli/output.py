@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
 import msgspec
+
+from compiler.cli.failure import describe
+from compiler.errors import CompilerError
 
 UNFOLDED = 10_000
 NOTHING = "-"  # a cell without a value
@@ -19,6 +22,29 @@ def emit(result: Any) -> None:
     """Print one JSON object; records become objects, paths strings, NaN and infinity null."""
     encoded = msgspec.json.encode(result, enc_hook=str)
     click.echo(msgspec.json.format(encoded, indent=2).decode())
+
+
+def finish(value: Any, show: Callable[[], None], error: CompilerError | None, *, as_json: bool) -> None:
+    """Give a command's result; one that is no success has an `error`, with which the command ends.
+
+    Args:
+        value: for `--json`; the error goes into it where it is a dict. A record stays one that can be read back.
+        show: gives the result to a person, to whom the error is reported after it.
+        error: what the result comes to.
+        as_json: whether `--json` was given.
+
+    Raises:
+        CompilerError: `error`, where it was not printed.
+        click.exceptions.Exit: with its exit code, where it was.
+    """
+    if not as_json:
+        show()
+        if error:
+            raise error
+        return
+    emit({**value, "error": describe(error)._asdict()} if error and isinstance(value, dict) else value)
+    if error:
+        raise click.exceptions.Exit(error.exit_code)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:

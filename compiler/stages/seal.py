@@ -17,6 +17,8 @@ from compiler.progress import Event, Progress
 from compiler.records import Budget, Built, Certificate, Checked, FileEntry, Finding, Manifest, Measured, Optimized
 from compiler.storage import staging
 
+WRITTEN = "the bundle is written, with verdict fail"
+
 
 def run(
     out: Path,
@@ -98,7 +100,7 @@ def _interval(finding: Finding) -> str:
     return f" (95 % interval {low} to {high})"
 
 
-def outside(folder: str, checked: Checked) -> BudgetError:
+def outside(folder: str, checked: Checked, then: str = WRITTEN) -> BudgetError:
     """Every finding that is not within its limit, with the limit."""
     every = [*checked.findings, *(finding for found in checked.adapters.values() for finding in found)]
     broken = [finding for finding in every if not finding.passed]
@@ -111,5 +113,5 @@ def outside(folder: str, checked: Checked) -> BudgetError:
         expected="; ".join(
             f"{finding.name} {'<=' if finding.better == 'lower' else '>='} {finding.shown_limit}" for finding in broken
         ),
-        action=f"{finer}, or allow more with --budget; the bundle is written, with verdict fail",
+        action=f"{finer}, or allow more with --budget; {then}",
     )

@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import click
 import pytest
 
 from compiler.cli import output
+from compiler.errors import RegressionError
 from compiler.records import FileEntry
 
 
@@ -14,6 +16,29 @@ def test_emit_is_strict_json(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "é" in text
     assert json.loads(text) == {"path": "a/b", "record": {"sha256": "0", "size": 1}, "nan": None, "text": "é"}
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("error", [None, RegressionError("slower", found="a", expected="b", action="c")])
+@pytest.mark.parametrize("value", [{"name": "x"}, FileEntry(sha256="0", size=1)])
+def test_a_result_is_given_once_and_then_its_error(
+    capsys: pytest.CaptureFixture[str], value: object, error: RegressionError | None, as_json: bool
+) -> None:
+    """A dict holds the error too; a record stays one that can be read back."""
+    ended: BaseException | None = None
+    try:
+        output.finish(value, lambda: print("shown"), error, as_json=as_json)
+    except (click.exceptions.Exit, RegressionError) as raised:
+        ended = raised
+    text = capsys.readouterr().out
+    if not as_json:
+        assert (text, ended) == ("shown\n", error)
+        return
+    assert ended is None if error is None else getattr(ended, "exit_code", 0) == 9
+    plain = {"name": "x"} if isinstance(value, dict) else {"sha256": "0", "size": 1}
+    found = json.loads(text)
+    assert found.pop("error", {}).get("subject") == ("slower" if error and isinstance(value, dict) else None)
+    assert found == plain
 
 
 def test_a_piped_table_keeps_long_cells_whole_and_markup_as_text(capsys: pytest.CaptureFixture[str]) -> None:
