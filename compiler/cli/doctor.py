@@ -166,7 +166,7 @@ def _show(findings: dict[str, Any]) -> None:
         (name, each["to_build"] or "ready", each["to_run"] or "ready") for name, each in findings["profiles"].items()
     ]
     table(("profile", "to build for it here", "to run it here"), needs)
-    click.echo("Where only the GPU is missing, ONNX Runtime answers from a bundle with plans.")
+    click.echo("Without the GPU, bundles with TensorRT plans still run, on ONNX Runtime.")
     if not findings["usable"]:
         click.echo("No shipped profile can be used here.")
 

@@ -53,7 +53,7 @@ def _words(_context: click.Context, _parameter: click.Parameter, values: tuple[s
     help="Metrics, or the groups rouge, diversity, privacy, efficiency.  [default: the task's own]",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Draw a sample of so many rows.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the sample, and of everything random.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed, for the sample too.")
 @click.option("--against", type=options.FOLDER, help="Another bundle, on the same items.")
 @options.reference
 @click.option("--no-reference", is_flag=True, help="Leave PyTorch out.")
@@ -73,9 +73,13 @@ def _words(_context: click.Context, _parameter: click.Parameter, values: tuple[s
 @click.option("--window", type=click.IntRange(min=2), help="Tokens that perplexity reads at once.")
 @click.option("--stride", type=click.IntRange(min=1), help="Tokens from window to window.  [default: half a window]")
 @click.option(
-    "--max-new-tokens", type=click.IntRange(min=1), default=64, show_default=True, help="Of every generated text."
+    "--max-new-tokens",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="At most so many for each generated text.",
 )
-@click.option("--bins", type=click.IntRange(min=1), help="Of the calibration error.  [default: 15]")
+@click.option("--bins", type=click.IntRange(min=1), help="Bins of the calibration error.  [default: 15]")
 @click.option("--include-texts", is_flag=True, help="Keep generated texts in the result.")
 @click.option("--human", nargs=2, type=options.FOLDER, metavar="A B", help="Make a page on which people compare two.")
 @click.option("--prompts", type=FILE, help="The prompts of that page: a line each, or a .jsonl or .csv file.")
@@ -197,7 +201,7 @@ def _show(result: Evaluated) -> None:
         rows.append([*row, metric.samples])
     header = ["metric", "unit", first.name]
     for other in others:
-        header += [other.name, f"less {other.name}"]
+        header += [other.name, f"difference to {other.name}"]
     table([*header, "samples"], rows, f"{result.items} items, {result.task}: value (95 % interval)")
     for finding in result.findings:
         verdict = "as with the reference" if finding.passed else f"RAISED by {finding.shown} {finding.unit}"

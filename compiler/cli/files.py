@@ -38,7 +38,7 @@ def prepare(out: Path, inputs: Iterable[Path] = ()) -> None:
     place = out.resolve()
     if (place.parent / MANIFEST).exists() or any(path.resolve() == place for path in inputs):
         raise UsageError(
-            f"{out}: would change what is read",
+            f"{out}: an input is not overwritten",
             found="a file among the inputs, or in a bundle's folder",
             action="name another file",
         )

@@ -152,7 +152,7 @@ FIELDS: dict[str, Callable[[Any], Any]] = {
         help="A PEFT adapter to compile in. Several, or NAME=PATH: LoRA kept apart, chosen at run time. Repeatable.",
     ),
     "adapter_base": click.option(
-        "--adapter-base", metavar="NAME", help="The name that the adapters know MODEL by, if it is another."
+        "--adapter-base", metavar="NAME", help="The name of MODEL that the adapters record, if it differs."
     ),
     "context": click.option("--context", type=int, metavar="N", help="Check and promise texts of up to N tokens."),
     "budget": click.option(
@@ -188,7 +188,9 @@ FIELDS: dict[str, Callable[[Any], Any]] = {
     "allow_pickle": click.option(
         "--allow-pickle", is_flag=True, help="Load pickled weights. They can run code: only if you trust the source."
     ),
-    "bench": click.option("--no-bench", "bench", flag_value=False, default=True, help="Leave out the measurement."),
+    "bench": click.option(
+        "--no-bench", "bench", flag_value=False, default=True, help="Measure neither speed nor memory."
+    ),
 }
 profile, precision, budget, strict = (FIELDS[name] for name in ("profile", "precision", "budget", "strict"))
 reference = click.option(

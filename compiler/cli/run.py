@@ -47,10 +47,15 @@ class _Command(click.Command):
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), help="Sample from this share of probability.")
 @click.option("--top-k", type=click.IntRange(min=1), help="Sample from this many tokens, or give this many answers.")
 @click.option("--min-p", type=click.FloatRange(0, 1), help="Sample from tokens this likely, beside the likeliest.")
-@click.option("--seed", type=int, help="Sample the same answer again.")
+@click.option("--seed", type=int, help="Random seed: the same one draws the same answer.")
 @click.option("--beams", type=click.IntRange(min=1), help="Search with this many hypotheses; not streamed.")
 @click.option("--repetition-penalty", type=click.FloatRange(0, min_open=True), help="Above 1: repeat less.")
-@click.option("--no-repeat-ngram", "no_repeat_ngram_size", type=click.IntRange(min=1), help="Repeat no such sequence.")
+@click.option(
+    "--no-repeat-ngram",
+    "no_repeat_ngram_size",
+    type=click.IntRange(min=1),
+    help="Never repeat so many tokens in a row.",
+)
 @click.option("--guidance-scale", type=float, help="Above 1: keep closer to the prompt. Takes a second cache.")
 @click.option("--negative-prompt", metavar="TEXT", help="With --guidance-scale: the text to be led away from.")
 @click.option("--stop", multiple=True, help="Stop before this text. Repeatable.")
@@ -80,7 +85,7 @@ def run(
     verbose: bool,
     **settings: Any,
 ) -> None:
-    """Do with BUNDLE what it was built for: go on with a text, streamed to stdout, or say something about texts.
+    """Run BUNDLE on text: generate (streamed to stdout), or classify, embed, answer or rank, by its task.
 
     TEXT is one or more texts, by default the lines of standard input, each of which is a text. Each is answered: a
     single answer is streamed, several have an empty line between them, and --json keeps them apart. With --prompt -
@@ -142,7 +147,7 @@ def _hint(option: str, known: Mapping[str, str]) -> str:
 def _refuse(task: str, strange: Set[str]) -> None:
     if strange:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(strange))
-        raise UsageError(f"{names}: nothing for a bundle for {task}", action="leave it out")
+        raise UsageError(f"{names}: not for a bundle for {task}", action="leave it out")
 
 
 def _load(bundle: Path, no_verify: bool, digest: str | None, threads: int | None) -> Model:

@@ -108,7 +108,7 @@ def choose(model: Model, texts: list[str]) -> Shown:
 
 def is_next(model: Model, texts: list[str]) -> Shown:
     if len(texts) != 2:
-        raise UsageError("whether one text follows another", found=f"{len(texts)} texts", expected="two")
+        raise UsageError("next-sentence-prediction judges two texts", found=f"{len(texts)} texts", expected="two")
     probability = model.is_next(*texts)
     return Shown(
         {"texts": texts, "is_next": probability}, ("is next", "text"), [(f"{probability:.3f}", texts[1])], texts[0]

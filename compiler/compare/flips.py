@@ -24,7 +24,7 @@ def answering(task: str) -> Answering:
     """How items of a task are answered. Raises UsageError for a task whose answers cannot flip."""
     if task not in ANSWERS:
         raise UsageError(
-            f"flipped answers of {task} cannot be told", expected=", ".join(ANSWERS), action="leave out --data"
+            f"flipped answers are not supported for {task}", expected=", ".join(ANSWERS), action="leave out --data"
         )
     return ANSWERS[task]
 
@@ -51,7 +51,7 @@ def flips(
         progress: called with a message, the steps done and their number.
 
     Raises:
-        UsageError: the answers of this task, or of a model with a single one, cannot flip.
+        UsageError: the answers of this task, or of a model with a single label, cannot flip.
         InputError: an item does not fit the task.
     """
     both = Both(baseline, candidate, answering(baseline.model.manifest.task))
@@ -95,7 +95,7 @@ class Both(NamedTuple):
         questions = list(self.way.questions(self.baseline, self.candidate, part))
         scored = self.scores([question.about for question in questions])
         if scored and all(len(scores) < 2 for pair in scored for scores in pair):
-            raise UsageError("a model with a single answer cannot flip", action="leave out --data")
+            raise UsageError("answers of a model with a single label cannot flip", action="leave out --data")
         pairs = zip(questions, scored, strict=True)
         flipped = [(question, flip) for question, scores in pairs if (flip := _flip(question, start, *scores))]
         # Where only those items are asked about whose answers differ, the others have one answer each.

@@ -68,7 +68,7 @@ def measured_here(
     open_ = [name for name in known if name in others]
     if not open_:
         raise UsageError(
-            "latency: nothing can be measured with both",
+            "latency: the two have no workload in common",
             found=f"{', '.join(known)} and {', '.join(others)}",
             action="compare bundles of one kind of model, or leave latency out with --no-latency",
         )

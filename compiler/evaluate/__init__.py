@@ -53,7 +53,7 @@ class Plan:
         ours, theirs = self.settings.answers, answers_of(other.folder, other.manifest)
         if (ours.task, set(ours.labels), ours.mode) != (theirs.task, set(theirs.labels), theirs.mode):
             raise UsageError(
-                f"{other.folder}: it does something else",
+                f"{other.folder}: not comparable: another task or other labels",
                 found=f"{theirs.task} {', '.join(theirs.labels)}",
                 expected=f"{ours.task} {', '.join(ours.labels)}",
             )

@@ -108,7 +108,7 @@ def outside(folder: str, checked: Checked, then: str = WRITTEN) -> BudgetError:
     if checked.precision == "float32":  # there is none, and such an engine errs by rounding alone
         finer = "report it with the model's config.json if the limits are not your own"
     return BudgetError(
-        f"{folder}: answers left the budget ({', '.join(checked.reasons)})",
+        f"{folder}: answers are outside the accuracy budget ({', '.join(checked.reasons)})",
         found="; ".join(f"{finding.name} {finding.shown} {finding.unit}{_interval(finding)}" for finding in broken),
         expected="; ".join(
             f"{finding.name} {'<=' if finding.better == 'lower' else '>='} {finding.shown_limit}" for finding in broken

@@ -265,7 +265,7 @@ def test_options_of_other_tasks_are_refused(invoke, case: Callable[[str], Case],
 def test_generation_takes_no_question(invoke, decoder: Path) -> None:
     answer = invoke("run", decoder, "ban", "--question", "who")
     assert answer.code == 2
-    assert "--question: nothing for a bundle for text-generation" in answer.stderr
+    assert "--question: not for a bundle for text-generation" in answer.stderr
 
 
 def test_encoders_read_lines(invoke, case: Callable[[str], Case]) -> None:
