@@ -61,7 +61,7 @@ def build(
         the bundle's folder.
 
     Raises:
-        BudgetError: answers are outside the accuracy budget; the bundle is written all the same, with the verdict "fail".
+        BudgetError: answers are outside the accuracy budget; the bundle is written all the same, as "fail".
         CompilerError: any other error of `compiler.errors`; nothing is left behind.
     """
     from compiler.checkpoint.length import stated
