@@ -18,7 +18,7 @@ def broken(subject: Subject, name: str = "x") -> Verdict:
         unit="",
         margin=0.0,
         enforce=True,
-        code=subject,
+        code=f"{subject}:{name}",
         samples=9,
         test="",
     )
