@@ -83,16 +83,16 @@ def parts(stage: str, *more: str) -> set[str]:
 def test_a_change_in_one_engine_is_none_of_another() -> None:
     for stage in ("build", "check", "measure"):
         cpu = parts(stage, ENGINES["onnxruntime-cpu"])
-        assert "engines/onnxruntime_cpu/decoding.py" in cpu
+        assert "engines/onnxruntime/decoding.py" in cpu
         assert not [name for name in cpu if "tensorrt" in name]
-        assert "engines/tensorrt/monitor.py" in parts("build", ENGINES["tensorrt"])
+        assert "engines/tensorrt/builder/monitor.py" in parts("build", ENGINES["tensorrt"])
 
 
 @pytest.mark.parametrize(
     ("stage", "needs", "libraries"),
     [
         ("export", ("checkpoint/load.py", "tasks.py", "generation.py", "export/trace.py"), ("torch", "tokenizers")),
-        ("optimize", ("corpus.py", "engines/onnxruntime_cpu/bfloat16.py"), ("tokenizers", "numpy", "ml_dtypes")),
+        ("optimize", ("corpus.py", "engines/bfloat16.py"), ("tokenizers", "numpy", "ml_dtypes")),
         ("check", ("tasks.py", "records/lowering.py", "checkpoint/reference.py", "runtime/text.py"), ("tokenizers",)),
         ("measure", ("measure/worker.py", "measure/workloads.py", "records/proof.py", "tasks.py"), ("numpy", "torch")),
     ],

@@ -21,7 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "closure", "progress", "figures"}),
     frozenset({"reading"}),
     frozenset({"records", "storage", "corpus", "statistics", "driver"}),
-    frozenset({"inventory", "folders"}),
+    frozenset({"inventory", "folders", "workers"}),
     frozenset({"tasks", "generation", "machine", "bundle", "cache", "traffic", "pooling", "context"}),
     frozenset({"checkpoint", "engines"}),
     frozenset({"profile"}),

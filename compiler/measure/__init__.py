@@ -15,10 +15,11 @@ from compiler.bundle import MANIFEST
 from compiler.machine import detect
 from compiler.machine import threads as threads_of
 from compiler.measure.process import Worker
-from compiler.measure.protocol import Samples, Spec, Usage
+from compiler.measure.protocol import Samples, Spec
 from compiler.measure.steadiness import forget_unsteady, unsteady
 from compiler.measure.workloads import workloads_of
 from compiler.records import Manifest, Measured, Runner, Series
+from compiler.workers import Usage
 
 __all__ = ["forget_unsteady", "measure"]
 

@@ -1,12 +1,6 @@
-"""What a measurement and its workers say to each other: one record a line, as JSON.
+"""What a measurement asks of its workers, and what they answer; see `compiler.workers`.
 
-measurement                 worker
-Spec            ──────▶     opens the model
-                ◀──────     Loaded
-Round           ──────▶     runs one workload       (any number of times)
-                ◀──────     Samples
-end of input    ──────▶
-                ◀──────     Usage, then it exits
+First a Spec, answered by Loaded once the model is open; then any number of Rounds, each by Samples.
 """
 
 from __future__ import annotations
@@ -43,9 +37,3 @@ class Samples(Record, frozen=True):
     """Milliseconds by series name."""
 
     series: dict[str, tuple[float, ...]]
-
-
-class Usage(Record, frozen=True):
-    """The most memory the worker ever held (resident)."""
-
-    peak_memory_bytes: int

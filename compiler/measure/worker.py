@@ -1,38 +1,35 @@
-"""One runner in a process of its own: `python -m compiler.measure.worker`. See `protocol` for what it is told."""
+"""One runner in a process of its own. See `protocol` for what it is asked."""
 
 from __future__ import annotations
 
-import os
-import resource
-import sys
 import time
 from pathlib import Path
 
 import msgspec
 
 from compiler.engines import Session, open_bundle, serving
-from compiler.measure.protocol import Loaded, Round, Samples, Spec, Usage
-from compiler.measure.workloads import workloads_of
+from compiler.measure.protocol import Loaded, Round, Samples, Spec
+from compiler.measure.workloads import Workload, workloads_of
+from compiler.workers import Report, serve
 
 
 def main() -> None:
     """Serve one measurement."""
     start = time.perf_counter()
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is not an answer
+    session: Session | None = None
+    known: dict[str, Workload] = {}
 
-    def answer(record: msgspec.Struct) -> None:
-        answers.write(msgspec.json.encode(record) + b"\n")
-        answers.flush()
+    def answer(question: bytes, _: Report) -> Loaded | Samples:
+        nonlocal session
+        if session is None:
+            spec = msgspec.json.decode(question, type=Spec)
+            session, name, version = open_runner(spec)
+            known.update(workloads_of(spec.manifest))
+            return Loaded(name=name, version=version, seconds=time.perf_counter() - start)
+        workload = known[msgspec.json.decode(question, type=Round).workload]
+        return Samples(series=workload(session))
 
-    spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=Spec)
-    session, name, version = open_runner(spec)
-    answer(Loaded(name=name, version=version, seconds=time.perf_counter() - start))
-    known = workloads_of(spec.manifest)
-    for line in sys.stdin.buffer:
-        workload = known[msgspec.json.decode(line, type=Round).workload]
-        answer(Samples(series=workload(session)))
-    answer(Usage(peak_memory_bytes=peak_memory_bytes()))
+    serve(answer)
 
 
 def open_runner(spec: Spec) -> tuple[Session, str, str]:
@@ -49,16 +46,6 @@ def open_runner(spec: Spec) -> tuple[Session, str, str]:
 
     reference = Reference(Path(spec.folder), manifest.task, threads=spec.threads, merged=True)
     return reference, "pytorch", version("torch")
-
-
-def peak_memory_bytes() -> int:
-    """Largest resident set of this process so far."""
-    status = Path("/proc/self/status")
-    if status.exists():  # rusage would count what the process was before it became this program
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 if __name__ == "__main__":

@@ -16,9 +16,10 @@ from compiler.compare.speed import latency_verdict, memory_verdict
 from compiler.errors import UsageError
 from compiler.machine import detect
 from compiler.measure.process import Worker
-from compiler.measure.protocol import Samples, Usage
+from compiler.measure.protocol import Samples
 from compiler.records import Unsteady
 from compiler.records.comparison import Verdict
+from compiler.workers import Usage
 from tests.compare.sides import measured, side
 
 SERIES = ["latency_1x32", "latency_1x64", "latency_8x64"]

@@ -19,7 +19,7 @@ from compiler.engines.plans.capabilities import check_flavor, check_formats, tar
 from compiler.engines.plans.shapes import InputShapes
 from compiler.engines.tensorrt import flavors, identity
 from compiler.engines.tensorrt.builder import settings, sources
-from compiler.engines.tensorrt.builder.orders import Order, carry_out
+from compiler.engines.tensorrt.builder.jobs import PlanJob, run_job
 from compiler.engines.tensorrt.builder.sources import Source
 from compiler.engines.tensorrt.flavors import Flavor
 from compiler.errors import ProfileError
@@ -136,8 +136,8 @@ def _plan(job: Job, graph: Graph, buckets: Sequence[Shapes], out: Path, report: 
     started = time.perf_counter()
     file = plans.file_name(job.target, graph.name)
     profiles = _profiles(graph, buckets)
-    made = carry_out(
-        Order(
+    made = run_job(
+        PlanJob(
             model=graph.source.model.relative_to(out).as_posix(),
             graph=graph.name,
             file=file,
