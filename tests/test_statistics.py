@@ -52,7 +52,13 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
 
 @pytest.mark.parametrize(
     ("successes", "samples", "low", "high"),
-    [(39, 41, 0.83861, 0.98652), (41, 41, 0.91433, 1.0), (0, 10, 0.0, 0.27753), (1457, 1530, 0.94043, 0.96188)],
+    [
+        (8, 10, 0.49016, 0.94332),
+        (39, 41, 0.83861, 0.98652),
+        (41, 41, 0.91433, 1.0),
+        (0, 10, 0.0, 0.27753),
+        (1457, 1530, 0.94043, 0.96188),
+    ],
 )
 def test_the_interval_of_a_share(successes: int, samples: int, low: float, high: float) -> None:
     """scipy's binomtest(successes, samples).proportion_ci(method="wilson")."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import ceil
 from typing import Literal
 
-from compiler.compare.intervals import Estimate
 from compiler.records.comparison import Subject, Verdict, Word
+from compiler.statistics import Estimate
 
 FARTHEST = 10_000  # times the samples: beyond, more of them do not decide
 

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from compiler.compare.gates import Gates
-from compiler.compare.intervals import Estimate, difference_of_draws, difference_of_shares, mcnemar, mean_difference
 from compiler.compare.judge import judged
 from compiler.compare.sides import Opened
 from compiler.errors import UsageError, did_you_mean
 from compiler.records import Evaluated, Metric, System
 from compiler.records.comparison import Verdict
+from compiler.statistics import Estimate, difference_of_draws, difference_of_shares, mcnemar, mean_difference
 
 SIGNIFICANT = 0.05
 LEAST_ITEMS = 20  # a bootstrap over fewer says nothing

@@ -6,13 +6,13 @@ import numpy as np
 from msgspec.structs import replace
 
 from compiler.compare.gates import Gates
-from compiler.compare.intervals import Estimate, ratio_of_rounds
 from compiler.compare.judge import exactly, judged
 from compiler.records.comparison import Timing, Verdict, Word
+from compiler.statistics import Estimate, ratio_of_rounds
 
 
 def latency_verdict(timing: Timing, gates: Gates, *, paired: bool, looks: int = 1, steady: bool = True) -> Verdict:
-    """By the ratio of medians; see `intervals.ratio_of_rounds`.
+    """By the ratio of medians; see `statistics.ratio_of_rounds`.
 
     What is not `steady` cannot show that the candidate is as fast: other work may have made the baseline slow.
     """

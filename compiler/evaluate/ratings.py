@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from compiler.errors import InputError
-from compiler.evaluate.scored import TWO_SIDED
 from compiler.reading import parse_strict, read_bytes
 from compiler.records import Record
+from compiler.statistics import interval
 
 CRITERIA = ("coherence", "informativeness", "grammar")
 SAME = 3  # of 1 (left is much better) to 5 (right is much better)
@@ -122,14 +121,6 @@ def count(files: Sequence[Ratings]) -> Counted:
     )
 
 
-def wilson(share: float, trials: int) -> tuple[float, float]:
-    """The 95 % score interval of a share (Wilson 1927)."""
-    square = TWO_SIDED**2
-    middle = (share + square / (2 * trials)) / (1 + square / trials)
-    half = TWO_SIDED * np.sqrt(share * (1 - share) / trials + square / (4 * trials**2)) / (1 + square / trials)
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
-
-
 def alpha(units: Sequence[Sequence[float]]) -> float | None:
     """Krippendorff's alpha for intervals (Krippendorff, Content Analysis, chapter on reliability).
 
@@ -157,7 +148,7 @@ def _counted(criterion: str, rated: Mapping[int, Mapping[str, int]]) -> Criterio
     wins, losses = (sum(map(better, values)) for better in (lambda v: v < SAME, lambda v: v > SAME))
     ties = len(values) - wins - losses
     rate = (wins + ties / 2) / len(values)
-    low, high = wilson(rate, len(rated))
+    low, high = interval(rate * len(rated), len(rated))
     return Criterion(
         criterion=criterion,
         win_rate=rate,

@@ -10,10 +10,10 @@ import numpy as np
 
 from compiler.records import Metric
 from compiler.records.evaluation import COSTS
+from compiler.statistics import half_of_jackknife, percentiles
 
 RESAMPLES = 1000
 SEED = 0  # the same items are drawn for every system and metric, so that their scores can be paired
-TWO_SIDED = 1.96  # standard errors on both sides hold 95 % of a normal distribution
 DIGITS = 6  # of a draw that is kept
 
 Statistic = Callable[[np.ndarray], float]
@@ -86,8 +86,6 @@ def _interval(scored: Scored, value: float, draws: Sequence[float]) -> tuple[flo
     if not draws:
         return value, value
     if scored.interval == "jackknife":
-        left_out = np.array(draws)
-        error = float(np.sqrt((len(draws) - 1) / len(draws) * np.sum((left_out - left_out.mean()) ** 2)))
-        return value - TWO_SIDED * error, value + TWO_SIDED * error
-    low, high = np.percentile(draws, (2.5, 97.5))
-    return float(low), float(high)
+        half = half_of_jackknife(draws)
+        return value - half, value + half
+    return percentiles(draws)

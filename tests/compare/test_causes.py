@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from compiler.compare.causes import causes
-from compiler.compare.intervals import Estimate
 from compiler.compare.judge import judged
 from compiler.records.comparison import Change, Part, Subject, Verdict
+from compiler.statistics import Estimate
 
 
 def broken(subject: Subject, name: str = "x") -> Verdict:

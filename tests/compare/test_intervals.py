@@ -4,8 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from compiler.compare.intervals import (
+from compiler.statistics import (
+    NORMAL,
     difference_of_shares,
     mcnemar,
     mean_difference,
@@ -81,7 +83,11 @@ def test_a_ratio_needs_two_rounds() -> None:
         ratio_of_rounds([[1.0]] * 3, [[1.0]] * 2, paired=True)
 
 
-def test_student() -> None:
+def test_quantiles_are_scipy_s() -> None:
+    assert pytest.approx(stats.norm.ppf(0.975), abs=1e-6) == NORMAL
+    assert [student(freedom) for freedom in range(1, 31)] == pytest.approx(
+        [stats.t.ppf(0.975, freedom) for freedom in range(1, 31)], abs=5.1e-4
+    )
     assert student(3) == 3.182
     assert student(31) == pytest.approx(2.0395, abs=0.003)
     assert student(120) == pytest.approx(1.9799, abs=0.001)

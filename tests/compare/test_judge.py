@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.compare.intervals import Estimate
 from compiler.compare.judge import exactly, judged, more_samples, word
 from compiler.records.comparison import Verdict, Word
+from compiler.statistics import Estimate
 
 
 @pytest.mark.parametrize(

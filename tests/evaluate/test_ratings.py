@@ -102,11 +102,6 @@ def test_raters_who_agree_and_raters_who_do_not() -> None:
     assert (one.win_rate, one.losses) == (0, 24)
 
 
-def test_an_interval_by_hand() -> None:
-    # 8 of 10: (0.8 + 1.92/10 +- 1.96 sqrt(0.16/10 + 0.96/100)) / 1.384, with 1.96^2 = 3.8416.
-    assert ratings.wilson(0.8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
-
-
 def test_alpha_of_a_published_example() -> None:
     """Four observers and twelve units, with gaps: 0.849 for intervals (Krippendorff 2011)."""
     units = [

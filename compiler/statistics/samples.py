@@ -1,4 +1,4 @@
-"""What raw samples say: location, spread, tails, and how sure a ratio of two medians or a share is."""
+"""What raw samples say: location, spread, tails, and how sure a ratio of two medians is."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-RESAMPLES = 2000
-NORMAL = 1.959964  # standard deviations around the mean that hold 95 % of a normal distribution
-SEED = 0  # the same samples always give the same interval
+from compiler.statistics.resampling import RESAMPLES, SEED, percentiles
 
 
 class Summary(NamedTuple):
@@ -49,7 +47,7 @@ def ratio_of_medians(numerator: Sequence[float], denominator: Sequence[float]) -
     """median(numerator) / median(denominator); both are resampled independently (percentile bootstrap)."""
     generator = np.random.default_rng(SEED)
     above, below = (_resampled_medians(samples, generator) for samples in (numerator, denominator))
-    low, high = (float(value) for value in np.percentile(above / below, (2.5, 97.5)))
+    low, high = percentiles(above / below)
     return Ratio(value=float(np.median(numerator) / np.median(denominator)), low=low, high=high)
 
 
@@ -57,17 +55,3 @@ def _resampled_medians(samples: Sequence[float], generator: np.random.Generator)
     drawn = generator.choice(np.asarray(samples), size=(RESAMPLES, len(samples)))
     medians: np.ndarray = np.median(drawn, axis=1)
     return medians
-
-
-def interval(successes: int, samples: int) -> tuple[float, float]:
-    """Of a share of independent samples, its 95 % interval (Wilson's score interval).
-
-    E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", JASA 22 (1927), 209-212.
-    Raises ValueError without samples.
-    """
-    if samples < 1:
-        raise ValueError("no samples to count")
-    share, square = successes / samples, NORMAL**2 / samples
-    middle = (share + square / 2) / (1 + square)
-    half = NORMAL / (1 + square) * (share * (1 - share) / samples + square / (4 * samples)) ** 0.5
-    return max(0.0, middle - half), min(1.0, middle + half)

@@ -1,26 +1,16 @@
-"""How sure a change is: 95 % confidence intervals and tests for what was measured by rounds or by items."""
+"""How sure a value is that was made of rounds or items: bootstrap and jackknife."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 
+from compiler.statistics.quantiles import NORMAL, POCOCK, student
+
 RESAMPLES = 2000
 SEED = 0  # the same samples always give the same interval
-Z = 1.959964
-
-# Student's t at 97.5 % for 1, 2, ... degrees of freedom.
-_T = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)
-
-# Pocock's constant in place of Z where data are looked at 1, 2, ... times while they come in.
-_POCOCK = (Z, 2.178, 2.289, 2.361, 2.413, 2.453, 2.485, 2.512)
 
 Rounds = Sequence[Sequence[float]]
 
@@ -61,35 +51,24 @@ def ratio_of_rounds(numerator: Rounds, denominator: Rounds, *, paired: bool, loo
         value = float(_shift(above[None], below[None])[0])
         resampled = _shift(above[picks], below[others])
         freedom, count = len(above) + len(below) - 2, min(len(above), len(below))
-    low, high = np.percentile(resampled, (2.5, 97.5))
-    wider: float = student(freedom) / Z * (count / (count - 1)) ** 0.5
-    wider *= _POCOCK[min(looks, len(_POCOCK)) - 1] / Z
+    low, high = percentiles(resampled)
+    wider: float = student(freedom) / NORMAL * (count / (count - 1)) ** 0.5
+    wider *= POCOCK[min(looks, len(POCOCK)) - 1] / NORMAL
     ends = (value, value + wider * min(low - value, 0.0), value + wider * max(high - value, 0.0))
     return Estimate(*(float(np.exp(each)) for each in ends))
 
 
-def student(freedom: int) -> float:
-    """Student's t at 97.5 %."""
-    return _T[freedom - 1] if freedom <= len(_T) else Z + 2.4 / freedom
+def percentiles(draws: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """The ends of the interval from values of resampled data (percentile bootstrap)."""
+    low, high = np.percentile(draws, (2.5, 97.5))
+    return float(low), float(high)
 
 
-def mcnemar(lost: int, won: int) -> float:
-    """Exact two-sided p that as many items went from right to wrong (`lost`) and back (`won`) by chance."""
-    trials = lost + won
-    ways = tail = 1  # to choose 0 of the trials, 1, 2, ...; and their sum
-    for count in range(min(lost, won)):
-        ways = ways * (trials - count) // (count + 1)
-        tail += ways
-    return float(min(Fraction(1), Fraction(2 * tail, 2**trials)))
-
-
-def difference_of_shares(lost: int, won: int, items: int) -> Estimate:
-    """(won - lost) / items and its interval, by Wald's formula with half an item added to each of the four cells."""
-    value = (won - lost) / items
-    total, up, down = items + 2, won + 0.5, lost + 0.5
-    centre = (up - down) / total
-    half = Z * max(up + down - (up - down) ** 2 / total, 0.0) ** 0.5 / total
-    return Estimate(value, min(centre - half, value), max(centre + half, value))
+def half_of_jackknife(draws: Sequence[float] | np.ndarray) -> float:
+    """Half of the interval's width, from values of the data without one item in turn (jackknife)."""
+    values = np.asarray(draws, float)
+    count = len(values)
+    return NORMAL * float(np.sqrt((count - 1) / count * np.sum((values - values.mean()) ** 2)))
 
 
 def mean_difference(
@@ -103,8 +82,8 @@ def mean_difference(
     count = len(differences)
     drawn = (generator.integers(count, size=count) for _ in range(RESAMPLES))
     means = [(differences[rows] * counts[rows]).sum() / max(counts[rows].sum(), 1) for rows in drawn]
-    low, high = np.percentile(means, (2.5, 97.5))
-    return Estimate(float(np.average(differences, weights=counts)), float(low), float(high))
+    low, high = percentiles(means)
+    return Estimate(float(np.average(differences, weights=counts)), low, high)
 
 
 def difference_of_draws(
@@ -118,11 +97,10 @@ def difference_of_draws(
     """
     differences = np.asarray(after, float) - np.asarray(before, float)
     if left_out:
-        count = len(differences)
-        half = Z * float(np.sqrt((count - 1) / count * np.sum((differences - differences.mean()) ** 2)))
+        half = half_of_jackknife(differences)
         return Estimate(value, value - half, value + half)
-    low, high = np.percentile(differences, (2.5, 97.5))
-    return Estimate(value, min(float(low), value), max(float(high), value))
+    low, high = percentiles(differences)
+    return Estimate(value, min(low, value), max(high, value))
 
 
 def _centre(rows: np.ndarray) -> np.ndarray:
