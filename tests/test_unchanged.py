@@ -44,6 +44,26 @@ def test_times_are_no_difference() -> None:
     assert found == {"passes": [{"name": "a"}], "said": "done TIME"}
 
 
+def test_the_order_by_time_is_no_difference() -> None:
+    """Nor the digests of files that hold a time."""
+    from unchanged_table.observed import differences, timeless
+
+    before, after = (
+        {
+            "placement": [{"operator": name, "count": 2, "time_share": share} for name, share in order],
+            "files": {"certificate.json": {"sha256": order[0][0]}, "model.onnx": {"sha256": "same"}},
+        }
+        for order in ([("Add", 0.6), ("Mul", 0.4)], [("Mul", 0.7), ("Add", 0.3)])
+    )
+    assert list(differences(timeless(before), timeless(after))) == []
+    after["placement"][1]["count"] = 3
+    assert list(differences(timeless(before), timeless(after))) == ["/placement/0/count: 2 became 3"]
+    assert timeless(['<testsuite time="60.701">', f"sha256:{64 * 'a'}, all"]) == [
+        '<testsuite time="TIME">',
+        "TIME, all",
+    ]
+
+
 def test_a_command_is_run_by_the_code_of_its_tree(tmp_path: Path) -> None:
     """Its exit code, its result without its own place, and its error only where it came to no result."""
     from unchanged_table.observed import Code, digests

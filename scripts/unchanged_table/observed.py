@@ -13,11 +13,14 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
-# Keys whose values are of the clock, and files that hold such.
-TIMED = frozenset({"seconds", "created", "measured", "speedup", "digest", "size_bytes", "free_bytes", "executable"})
+# Keys whose values are of the clock, a list that is in its order, and files that hold such.
+TIMED = frozenset(
+    {"seconds", "created", "measured", "speedup", "time_share", "digest", "size_bytes", "free_bytes", "executable"}
+)
+BY_TIME = "placement"
 RECORDS = frozenset({"certificate.json", "manifest.json", "manifest.sha256", "exported.json", "optimized.json"})
 DATED = RECORDS | {"report.html"}
-TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:+]+|\d+\.\d+ s\b")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:+]+|\d+\.\d+ s\b|sha256:[0-9a-f]{64}|(?<=time=\")[\d.]+")
 TAIL, SHOWN = 2000, 200  # characters
 JUDGED = (0, 8, 9)  # exit codes of commands that came to a result
 LIBRARIES = ("torch", "transformers", "onnxruntime", "onnxscript")
@@ -98,9 +101,12 @@ def _items(before: list[Any], after: list[Any], path: str) -> Iterator[str]:
 
 
 def timeless(value: Any) -> Any:
-    """Without what holds a time."""
+    """Without what holds a time, and digests of that."""
     if isinstance(value, dict):
-        return {name: timeless(each) for name, each in value.items() if name not in TIMED}
+        kept = {name: timeless(each) for name, each in value.items() if name not in TIMED | DATED}
+        if isinstance(placed := kept.get(BY_TIME), list):
+            kept[BY_TIME] = sorted(placed, key=json.dumps)
+        return kept
     if isinstance(value, list):
         return [timeless(each) for each in value]
     return TIME.sub("TIME", value) if isinstance(value, str) else value
