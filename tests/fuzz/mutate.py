@@ -9,8 +9,6 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from hypothesis import strategies as st
-
 
 def _nested(depth: int, inner: Any = None) -> Any:
     for level in range(depth):
@@ -35,6 +33,7 @@ TREES: tuple[Any, ...] = (
 VALUES = (*NUMBERS, *TEXTS, *TREES)
 
 Place = tuple[Any, Any]  # a container, and the key or index in it
+DRAWN = 60  # bytes
 CHUNKS = (
     b"\0",
     b"\xff",
@@ -51,7 +50,7 @@ CHUNKS = (
 
 
 class Dice:
-    """Choices out of bytes: one draw of hypothesis makes a whole file, which takes a tenth of the time of many."""
+    """Choices out of `DRAWN` bytes: one draw of hypothesis makes a whole file, in a tenth of the time of many."""
 
     def __init__(self, drawn: bytes) -> None:
         self._drawn = iter(drawn)
@@ -69,9 +68,7 @@ class Dice:
         return json.loads(json.dumps(chosen)) if isinstance(chosen, list | dict) else chosen
 
 
-def made(build: Callable[[Dice], Any]) -> st.SearchStrategy[Any]:
-    """What `build` makes of dice."""
-    return st.binary(min_size=60, max_size=60).map(lambda drawn: build(Dice(drawn)))
+Cases = Callable[[Dice], Any]  # what is made of dice
 
 
 def changed(tree: Any, dice: Dice) -> Any:
@@ -147,28 +144,28 @@ def cut(content: bytes, dice: Dice, edits: int) -> bytes:
     return content
 
 
-def raw(*valid: bytes) -> st.SearchStrategy[bytes]:
+def raw(*valid: bytes) -> Cases:
     """Any of these contents, with bytes changed."""
-    return made(lambda dice: cut(dice.one(valid), dice, 1 + dice.below(3)))
+    return lambda dice: cut(dice.one(valid), dice, 1 + dice.below(3))
 
 
-def trees(*valid: Any) -> st.SearchStrategy[Any]:
+def trees(*valid: Any) -> Cases:
     """Any of these JSON values, changed."""
     sources = [json.dumps(each) for each in valid]
-    return made(lambda dice: changed(json.loads(dice.one(sources)), dice))
+    return lambda dice: changed(json.loads(dice.one(sources)), dice)
 
 
-def json_files(*valid: bytes) -> st.SearchStrategy[bytes]:
+def json_files(*valid: bytes) -> Cases:
     """Any of these JSON files with values changed, sometimes with bytes changed as well."""
     return _files(valid, json.loads, to_json)
 
 
-def toml_files(*valid: bytes) -> st.SearchStrategy[bytes]:
+def toml_files(*valid: bytes) -> Cases:
     """The same for TOML."""
     return _files(valid, lambda content: tomllib.loads(content.decode()), _toml)
 
 
-def line_files(*valid: bytes) -> st.SearchStrategy[bytes]:
+def line_files(*valid: bytes) -> Cases:
     """The same for files with JSON on every line."""
 
     def parse(content: bytes) -> list[Any]:
@@ -180,7 +177,7 @@ def line_files(*valid: bytes) -> st.SearchStrategy[bytes]:
     return _files(valid, parse, write)
 
 
-def zip_files(*valid: bytes) -> st.SearchStrategy[bytes]:
+def zip_files(*valid: bytes) -> Cases:
     """The same for archives: a member with bytes changed, renamed or doubled; then the whole with bytes changed."""
     names = ("", "", "", "", None, "../x", "/etc/passwd", "x.npy", "zero\0byte", "漢字", ".npy")
 
@@ -197,17 +194,15 @@ def zip_files(*valid: bytes) -> st.SearchStrategy[bytes]:
                 archive.writestr(f"{chosen}.npy", members[chosen])
         return cut(result.getvalue(), dice, dice.below(2))
 
-    return made(build)
+    return build
 
 
-def _files(
-    valid: Sequence[bytes], parse: Callable[[bytes], Any], write: Callable[[Any], bytes]
-) -> st.SearchStrategy[bytes]:
+def _files(valid: Sequence[bytes], parse: Callable[[bytes], Any], write: Callable[[Any], bytes]) -> Cases:
     def build(dice: Dice) -> bytes:
         content = write(changed(parse(dice.one(valid)), dice))
         return cut(content, dice, max(0, dice.below(6) - 3))
 
-    return made(build)
+    return build
 
 
 def to_json(tree: Any) -> bytes:

@@ -6,6 +6,7 @@ import faulthandler
 import os
 import random
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,10 +16,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis.strategies import SearchStrategy
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from compiler.errors import CompilerError
+from tests.fuzz.mutate import DRAWN, Cases, Dice
 
 LONGEST = 5.0  # seconds of the processor for one case
 WAITING = 6  # times as long by the clock, since a busy machine lets a process wait
@@ -45,7 +47,7 @@ class Reader:
 
     name: str
     codes: frozenset[int]
-    cases: SearchStrategy[Any]
+    cases: Cases
     prepare: Callable[[Path], Callable[[Any], object]]
     cost: float = 1.0
 
@@ -55,31 +57,36 @@ class Reader:
         return CASES or int(min(2000, 10_000 / self.cost))
 
     def check(self) -> None:
-        """Raise for the first case after which the property does not hold."""
+        """Raise for the first of hypothesis' cases after which the property does not hold."""
         with scratch() as folder:
             read = self.prepare(folder)
+
+            @settings(
+                max_examples=self.count,
+                derandomize=True,
+                deadline=None,
+                database=None,
+                phases=(Phase.generate, Phase.shrink),
+                suppress_health_check=list(HealthCheck),
+            )
+            @given(drawn(self.cases))
+            def test(case: Any) -> None:
+                self.judge(read, case)
+
             faulthandler.dump_traceback_later(300, exit=True)  # native code that never returns
             try:
-                self.each(lambda case: self.judge(read, case), self.count, derandomize=True)
+                test()
             finally:
                 faulthandler.cancel_dump_traceback_later()
 
-    def each(self, judge: Callable[[Any], None], count: int, *, derandomize: bool) -> None:
-        """Call `judge` with `count` cases, or with all where there are fewer."""
-
-        @settings(
-            max_examples=count,
-            derandomize=derandomize,
-            deadline=None,
-            database=None,
-            phases=(Phase.generate, Phase.shrink),
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(self.cases)
-        def test(case: Any) -> None:
-            judge(case)
-
-        (test if derandomize else seed(random.getrandbits(64))(test))()
+    def case(self, seed: int, number: int) -> Any:
+        """One of the cases of this seed, without hypothesis, which takes a third of a millisecond for each."""
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(20 * limit)  # what is nested deep has to be written first
+        try:
+            return self.cases(Dice(random.Random(f"{seed} {number}").randbytes(DRAWN)))
+        finally:
+            sys.setrecursionlimit(limit)
 
     def judge(self, read: Callable[[Any], object], case: Any) -> None:
         """Raise where one case ends in another exception, with another exit code, or too late."""
@@ -92,6 +99,11 @@ class Reader:
                         f"{self.name}: exit code {error.exit_code}, not {sorted(self.codes)}"
                     ) from error
                 str(error).encode("utf-8", "replace")
+
+
+def drawn(cases: Cases) -> st.SearchStrategy[Any]:
+    """The cases as hypothesis finds them."""
+    return st.binary(min_size=DRAWN, max_size=DRAWN).map(lambda content: cases(Dice(content)))
 
 
 @contextmanager

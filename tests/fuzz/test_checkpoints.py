@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis.strategies import SearchStrategy
 
 from compiler.checkpoint import resolve, sentence
 from compiler.checkpoint.accounted import unread
@@ -40,11 +39,11 @@ from tests.fuzz.checkpoints import (
     TOKENIZER,
     WEIGHTS,
 )
-from tests.fuzz.mutate import Dice, changed, cut, json_files, made, to_json, zip_files
+from tests.fuzz.mutate import Cases, Dice, changed, cut, json_files, to_json, zip_files
 from tests.fuzz.reader import Reader, at
 
 
-def safetensors(*valid: bytes) -> SearchStrategy[bytes]:
+def safetensors(*valid: bytes) -> Cases:
     """These files with values of the header changed and its length right, mostly; sometimes with bytes changed."""
 
     def build(dice: Dice) -> bytes:
@@ -53,17 +52,17 @@ def safetensors(*valid: bytes) -> SearchStrategy[bytes]:
         header = to_json(changed(json.loads(content[8 : 8 + size]), dice))
         return cut(struct.pack("<Q", len(header)) + header + content[8 + size :], dice, max(0, dice.below(6) - 3))
 
-    return made(build)
+    return build
 
 
-def several(files: Mapping[str, Any]) -> SearchStrategy[tuple[str, bytes]]:
+def several(files: Mapping[str, Any]) -> Cases:
     """One of these JSON files with values changed, by its name."""
 
     def build(dice: Dice) -> tuple[str, bytes]:
         name = dice.one(list(files))
         return name, cut(to_json(changed(json.loads(json.dumps(files[name])), dice)), dice, max(0, dice.below(6) - 4))
 
-    return made(build)
+    return build
 
 
 def _encode(content: Any) -> bytes:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis.strategies import SearchStrategy
 
 from compiler.checkpoint import resolve
 from compiler.checkpoint.gguf import read_once, vetted
@@ -17,11 +16,11 @@ from compiler.checkpoint.original import open_original
 from compiler.errors import CheckpointError
 from compiler.storage import discard
 from tests.fuzz import gguf_files
-from tests.fuzz.mutate import Dice, changed, cut, made
+from tests.fuzz.mutate import Cases, Dice, changed, cut
 from tests.fuzz.reader import Reader, at
 
 
-def files() -> SearchStrategy[bytes]:
+def files() -> Cases:
     """The whole file with parts of its tree changed, then sometimes with bytes changed."""
 
     def build(dice: Dice) -> bytes:
@@ -33,7 +32,7 @@ def files() -> SearchStrategy[bytes]:
             tree = changed(tree, dice)
         return cut(gguf_files.write(tree), dice, max(0, dice.below(6) - 3))
 
-    return made(build)
+    return build
 
 
 def _header(path: Path) -> object:

@@ -9,20 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis.strategies import SearchStrategy
 
 from compiler import bundle
 from compiler.compare.precisions import module_precisions
 from compiler.engines.onnxruntime.session import OnnxRuntimeSession
 from compiler.records import EngineOptions
 from tests import models as tiny
-from tests.fuzz.mutate import Dice, cut, made
+from tests.fuzz.mutate import Cases, Dice, cut
 from tests.fuzz.reader import Reader
 
 OPTIONS = EngineOptions(threads=1, spinning=False)
 
 
-def _files() -> SearchStrategy[bytes]:
+def _files() -> Cases:
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         tiny.encoder(Path(folder) / "model.onnx")
         valid = (Path(folder) / "model.onnx").read_bytes()
@@ -32,7 +31,7 @@ def _files() -> SearchStrategy[bytes]:
         head = 4000 if dice.below(4) else len(valid)
         return cut(valid[:head], dice, 1 + dice.below(3)) + valid[head:]
 
-    return made(build)
+    return build
 
 
 def _opened(folder: Path) -> Callable[[bytes], object]:

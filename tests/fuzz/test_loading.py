@@ -14,7 +14,6 @@ from unittest.mock import patch
 import pytest
 import torch
 import transformers
-from hypothesis.strategies import SearchStrategy
 from safetensors.torch import save_file
 
 import compiler.export as exporting
@@ -26,7 +25,7 @@ from compiler.errors import ExportError
 from compiler.storage import discard
 from tests import models as tiny
 from tests.fuzz.checkpoints import LORA
-from tests.fuzz.mutate import Dice, changed, cut, made, to_json
+from tests.fuzz.mutate import Cases, Dice, changed, cut, to_json
 from tests.fuzz.reader import Reader
 
 SIZES = {"vocab_size": tiny.VOCABULARY, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 1}
@@ -95,7 +94,7 @@ def _exported(folder: Path, adapters: list[str], out: Path) -> None:
             open_original(checkpoint.reference, checkpoint.task)
 
 
-def _cases(trees: Callable[[], Mapping[str, Any]]) -> SearchStrategy[tuple[str, bytes]]:
+def _cases(trees: Callable[[], Mapping[str, Any]]) -> Cases:
     known = functools.cache(lambda: {name: json.dumps(tree) for name, tree in trees().items()})
 
     def build(dice: Dice) -> tuple[str, bytes]:
@@ -103,7 +102,7 @@ def _cases(trees: Callable[[], Mapping[str, Any]]) -> SearchStrategy[tuple[str, 
         name = dice.one(list(written))
         return name, cut(to_json(changed(json.loads(written[name]), dice)), dice, max(0, dice.below(6) - 4))
 
-    return made(build)
+    return build
 
 
 def _replaced(folder: Path, run: Callable[[Path], object]) -> Callable[[tuple[str, bytes]], object]:

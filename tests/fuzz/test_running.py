@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis.strategies import SearchStrategy
 
 from compiler import bundle
 from compiler.errors import CompilerError, InputError
 from compiler.runtime import Model, load
 from tests import models as tiny
-from tests.fuzz.mutate import VALUES, Dice, changed, made, to_json
+from tests.fuzz.mutate import VALUES, Cases, Dice, changed, to_json
 from tests.fuzz.reader import Reader
 
 KINDS: Mapping[str, Callable[[Path], Path]] = {"encoder": tiny.encoder_bundle, "decoder": tiny.decoder_bundle}
@@ -67,7 +66,7 @@ def _signature(name: str) -> Any:
         return json.loads((KINDS[name](Path(folder) / "bundle") / bundle.MANIFEST).read_bytes())
 
 
-def _cases() -> SearchStrategy[tuple[str, bytes]]:
+def _cases() -> Cases:
     known = {name: json.dumps(_signature(name)) for name in KINDS}
 
     def build(dice: Dice) -> tuple[str, bytes]:
@@ -81,7 +80,7 @@ def _cases() -> SearchStrategy[tuple[str, bytes]]:
             tree = changed(tree, dice)
         return name, to_json(tree)
 
-    return made(build)
+    return build
 
 
 def _used(folder: Path) -> Callable[[tuple[str, bytes]], object]:
@@ -101,7 +100,7 @@ def _used(folder: Path) -> Callable[[tuple[str, bytes]], object]:
     return run
 
 
-def _calls(*valid: dict[str, Any]) -> SearchStrategy[dict[str, Any]]:
+def _calls(*valid: dict[str, Any]) -> Cases:
     """One of these calls with arguments changed: a method's name with its arguments, and those by name.
 
     Numbers in a dict of `run` stand for arrays.
@@ -123,7 +122,7 @@ def _calls(*valid: dict[str, Any]) -> SearchStrategy[dict[str, Any]]:
             method = dice.one(METHODS)
         return {"method": method, "arguments": arguments, "named": named}
 
-    return made(build)
+    return build
 
 
 def _called(kind: str) -> Callable[[Path], Callable[[dict[str, Any]], object]]:

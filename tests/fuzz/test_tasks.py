@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis.strategies import SearchStrategy
 
 from compiler import records
 from compiler.errors import InputError, IntegrityError
@@ -19,7 +18,7 @@ from compiler.records import Manifest
 from compiler.runtime import Model, load
 from tests import models as tiny
 from tests.fuzz import tasks
-from tests.fuzz.mutate import VALUES, Dice, changed, cut, made, to_json
+from tests.fuzz.mutate import VALUES, Cases, Dice, changed, cut, to_json
 from tests.fuzz.reader import Reader
 
 NUMBER = re.compile(r"\d+\.\d+(?:e-?\d+)?")
@@ -33,7 +32,7 @@ def split(task: str, call: dict[str, Any]) -> Call:
     return task, method, call[method], {name: call[name] for name in names}
 
 
-def _calls() -> SearchStrategy[Call]:
+def _calls() -> Cases:
     known = [(task, json.dumps(call)) for task, calls in tasks.CALLS.items() for call in calls]
 
     def build(dice: Dice) -> Call:
@@ -45,10 +44,10 @@ def _calls() -> SearchStrategy[Call]:
             arguments = changed(arguments, dice)
         return task, method, arguments if isinstance(arguments, list) else [arguments], named
 
-    return made(build)
+    return build
 
 
-def _files() -> SearchStrategy[tuple[str, str, bytes]]:
+def _files() -> Cases:
     def build(dice: Dice) -> tuple[str, str, bytes]:
         task, name = dice.one(list(tasks.CALLS)), dice.one(("manifest.json", *tasks.FILES))
         tree = json.loads(tasks.manifest(task) if name == "manifest.json" else json.dumps(tasks.FILES[name]))
@@ -58,7 +57,7 @@ def _files() -> SearchStrategy[tuple[str, str, bytes]]:
             tree = changed(tree, dice)
         return task, name, cut(to_json(tree), dice, max(0, dice.below(6) - 4))
 
-    return made(build)
+    return build
 
 
 def call(model: Model, method: str, arguments: list[Any], named: dict[str, Any]) -> object:

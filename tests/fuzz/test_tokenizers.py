@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis.strategies import SearchStrategy
 
 from compiler.checkpoint.load import load_tokenizer
 from compiler.checkpoint.marks import marks
-from tests.fuzz.mutate import Dice, changed, cut, made, to_json
+from tests.fuzz.mutate import Cases, Dice, changed, cut, to_json
 from tests.fuzz.reader import Reader
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "##b", "ab")
@@ -35,7 +34,7 @@ FORMS: dict[str, dict[str, Any]] = {
 }
 
 
-def _cases() -> SearchStrategy[tuple[str, str, bytes]]:
+def _cases() -> Cases:
     def build(dice: Dice) -> tuple[str, str, bytes]:
         form = dice.one(list(FORMS))
         name = dice.one(list(FORMS[form]))
@@ -44,7 +43,7 @@ def _cases() -> SearchStrategy[tuple[str, str, bytes]]:
             return form, name, cut(valid, dice, 1 + dice.below(3))
         return form, name, cut(to_json(changed(json.loads(json.dumps(valid)), dice)), dice, max(0, dice.below(6) - 4))
 
-    return made(build)
+    return build
 
 
 def _content(valid: Any) -> bytes:
