@@ -174,7 +174,7 @@ def _require_digest(folder: Path, content: bytes, digest: str | None) -> None:
 
 
 def refuse_hostile(folder: Path, manifest: Manifest) -> None:
-    """Every path in a manifest is one within the bundle, and one that has a digest."""
+    """Every path in a manifest is one within the bundle, and one that has a digest; a plan says all of its inputs."""
     named = [
         *graph_files(manifest),
         *(adapter.file for adapter in manifest.adapters),
@@ -196,3 +196,13 @@ def refuse_hostile(folder: Path, manifest: Manifest) -> None:
                 expected=", ".join(manifest.files),
                 action="rebuild the bundle",
             )
+    for plan in manifest.plans:
+        for name, rank in ((each.name, len(each.shape)) for each in plan.inputs):
+            ranks = {len(shape) for profile in plan.shapes for shape in profile.get(name, ((),))}
+            if ranks != {rank}:
+                raise IntegrityError(
+                    f"{folder / MANIFEST}: a plan without the shapes of an input",
+                    found=f"{plan.file}: {name}",
+                    expected=f"the smallest, usual and largest shape, of {rank} dims each, in every profile",
+                    action="rebuild the bundle",
+                )

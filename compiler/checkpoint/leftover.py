@@ -5,6 +5,7 @@ What answers might depend on is refused where it is read. Names are "FILE: ENTRY
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Iterable
@@ -63,7 +64,7 @@ def entries(checkpoint: Checkpoint, tokenizer: Any, tensors: Iterable[str]) -> t
             known = FOLLOWED | IDLE | REFUSED.keys()
             found += [f"{GENERATION}: {name}" for name in _content(folder / GENERATION) if name not in known]
         if (folder / "tokenizer_config.json").exists():
-            taken = _taken(tokenizer)
+            taken = _taken(type(tokenizer))  # type: ignore[arg-type]  # mypy takes no class for hashable
             written = _content(folder / "tokenizer_config.json")
             found += [f"tokenizer_config.json: {name}" for name in written if not _is_taken(name, taken)]
     weights = PICKLE if checkpoint.original and checkpoint.original.is_dir() else SAFETENSORS
@@ -128,10 +129,11 @@ def _generates(checkpoint: Checkpoint) -> bool:
     return TASKS[checkpoint.task].kind != "encoder"
 
 
-def _taken(tokenizer: Any) -> set[str]:
-    """Names of settings that the code mentions which makes such a tokenizer."""
+@functools.cache
+def _taken(tokenizer: type) -> set[str]:
+    """Names of settings that the code mentions which makes tokenizers of this class."""
     found: set[str] = set()
-    for kind in type(tokenizer).__mro__:
+    for kind in tokenizer.__mro__:
         if kind.__module__.startswith("transformers."):
             made = (kind.__dict__.get(name) for name in MAKING)
             found |= mentioned("".join(inspect.getsource(getattr(each, "__func__", each)) for each in made if each))

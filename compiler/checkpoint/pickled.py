@@ -7,16 +7,20 @@ refused, when the result is loaded.
 from __future__ import annotations
 
 import shutil
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compiler.cache import seal
 from compiler.checkpoint import sentence
 from compiler.checkpoint.adapter import ORIGIN, TEMPLATES
+from compiler.checkpoint.unpickle import tensors, write
 from compiler.checkpoint.weights import PICKLE, SAFETENSORS, weight_files
 from compiler.errors import CheckpointError
 from compiler.storage import staging
+
+if TYPE_CHECKING:
+    import torch
 
 CARRIED = frozenset({".json", ".txt", ".model", ".jinja"})
 
@@ -31,28 +35,9 @@ def convert(folder: Path, model: str, out: Path, still: Callable[[], None] = lam
     """
     if (out / SAFETENSORS).exists():
         return out
-    import torch
-    from safetensors.torch import save_file
-
     found: dict[str, torch.Tensor] = {}
     for path in weight_files(folder, model, PICKLE):
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-        except Exception as error:  # unpickling raises whatever the file holds
-            raise CheckpointError(
-                f"{path}: the pickle cannot be loaded",
-                found=(str(error).strip() or type(error).__name__).splitlines()[0][:300],
-                expected="tensors by name, and nothing else",
-            ) from error
-        if not isinstance(content, dict) or not all(
-            isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in content.items()
-        ):
-            raise CheckpointError(
-                f"{path}: not the weights of a model",
-                found=", ".join(map(str, list(content)[:4])) if isinstance(content, dict) else type(content).__name__,
-                expected="a state dict: tensors by name, and nothing else",
-                action="save the model with save_pretrained",
-            )
+        content = tensors(path)
         if twice := found.keys() & content.keys():
             raise CheckpointError(f"{model}: a tensor in two files", found=f"{min(twice)}, again in {path.name}")
         found |= content
@@ -64,9 +49,7 @@ def convert(folder: Path, model: str, out: Path, still: Callable[[], None] = lam
             shutil.copytree(folder / TEMPLATES, stage / TEMPLATES)
         sentence.copy_folders(folder, stage)
         (stage / ORIGIN).write_text(model, encoding="utf-8")
-        # Tied tensors share their memory, which safetensors refuses.
-        save_file({name: tensor.clone().contiguous() for name, tensor in found.items()}, stage / SAFETENSORS,
-                  metadata={"format": "pt"})  # fmt: skip
+        write(found, stage / SAFETENSORS)
         still()
         seal(stage)
     return out

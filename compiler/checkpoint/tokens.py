@@ -11,6 +11,8 @@ from compiler.checkpoint.load import load_tokenizer
 from compiler.checkpoint.quiet import quiet
 from compiler.checkpoint.resolve import Checkpoint
 from compiler.checkpoint.sentence.read import Reader
+from compiler.errors import CheckpointError
+from compiler.reading import foreign
 from compiler.records import Manifest
 from compiler.tasks import TASKS
 
@@ -37,11 +39,13 @@ class Tokens:
         self._folder, self._task = folder, (task := manifest.task)
         self._types = any(tensor.name == "token_type_ids" for tensor in manifest.inputs)
         self._tokenizer = load_tokenizer(folder)
-        self._reader = Reader(folder, self._tokenizer) if sentence.task_of(folder) == task else None
-        length = self._reader.length if self._reader else self._tokenizer.model_max_length
         # The windows of a question's context are cut by what answers it.
         cuts = TASKS[task].kind == "encoder" and task != "question-answering"
-        self.limit = min(manifest.context_length, int(length)) if cuts else 0
+        declared = sentence.task_of(folder) == task
+        with foreign(CheckpointError, f"{folder}: how texts are read cannot be told"):
+            self._reader = Reader(folder, self._tokenizer) if declared else None
+            length = self._reader.length if self._reader else self._tokenizer.model_max_length
+            self.limit = int(min(manifest.context_length, length)) if cuts else 0
 
     def rows(self, texts: Sequence[str | tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
         """Ids, and the token types that the model is told, of each text or pair."""
@@ -49,17 +53,17 @@ class Tokens:
 
     def _row(self, *text: str) -> tuple[list[int], list[int]]:
         cut: dict[str, Any] = {"truncation": True, "max_length": self.limit} if self.limit else {}
-        with quiet():
+        with foreign(CheckpointError, f"{self._folder}: the tokenizer fails at plain text"), quiet():
             if self._reader and self._reader.templated:
                 return (ids := self._reader.ids(text[0], self.limit)), [0] * len(ids) if self._types else []
             encoded = self._tokenizer(*map(self._reader.small, text) if self._reader else text, **cut)
-        ids = list(encoded["input_ids"])
-        return ids, list(encoded.get("token_type_ids", [0] * len(ids))) if self._types else []
+            ids = list(encoded["input_ids"])
+            return ids, list(encoded.get("token_type_ids", [0] * len(ids))) if self._types else []
 
     def chat(self, messages: Sequence[Mapping[str, str]]) -> list[int] | None:
         """A conversation's ids by the chat template; None where there is none, or it refuses the conversation."""
         try:
-            with quiet():
+            with foreign(CheckpointError, "the chat template fails"), quiet():
                 return list(
                     self._tokenizer.apply_chat_template(
                         [dict(message) for message in messages],
@@ -68,7 +72,7 @@ class Tokens:
                         return_dict=False,
                     )
                 )
-        except Exception:  # noqa: BLE001  (a template is a program: it can fail in any way)
+        except CheckpointError:  # a template is a program: it can fail in any way
             return None
 
     @cached_property
@@ -87,6 +91,6 @@ class Tokens:
             return []
         from transformers import AutoConfig
 
-        with quiet():
+        with foreign(CheckpointError, f"{self._folder}: the labels cannot be read"), quiet():
             config = AutoConfig.from_pretrained(self._folder, local_files_only=True, trust_remote_code=False)
-        return [str(config.id2label[index]) for index in sorted(config.id2label)]
+            return [str(config.id2label[index]) for index in sorted(config.id2label)]

@@ -83,15 +83,8 @@ class _Tokens(NamedTuple):
 
 
 def _tokenizer(file: Path) -> Tokenizer:
-    try:
+    with foreign(CheckpointError, f"{file}: not a readable tokenizer"):
         tokenizer = Tokenizer.from_file(str(file))
-    except Exception as error:  # tokenizers raises plain Exception
-        raise CheckpointError(
-            f"{file}: not a readable tokenizer",
-            found=str(error),
-            expected="a tokenizer.json, which calibration needs to turn text into tokens",
-            action="use a checkpoint with a fast tokenizer, or a precision that needs no calibration",
-        ) from error
     tokenizer.no_padding()
     return tokenizer
 

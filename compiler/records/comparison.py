@@ -137,6 +137,10 @@ class Verdict(Record, frozen=True):
             return "measure again while nothing else runs"
         return "more samples will not decide" if self.more is None else f"about {self.more} more samples would decide"
 
+    def __post_init__(self) -> None:
+        if (self.low is None) != (self.high is None):
+            raise ValueError("an interval has two ends, or none")
+
     @property
     def scale(self) -> tuple[float, str]:
         """Factor and unit in which a person reads the change, its interval and the margin."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
+from collections.abc import Mapping
 from typing import Any, NamedTuple, cast, get_type_hints
 
 import msgspec
@@ -23,7 +25,8 @@ def known_passes() -> dict[str, type[Any]] | None:
     return dict(PASSES)
 
 
-def options_of(kind: type[Any]) -> dict[str, Field]:
+@functools.cache
+def options_of(kind: type[Any]) -> Mapping[str, Field]:
     """The options of a pass."""
     hints = get_type_hints(kind, include_extras=True)
     nothing = dataclasses.MISSING

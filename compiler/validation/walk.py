@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from types import UnionType
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
@@ -27,8 +28,7 @@ def walk(expected: Any, value: Any, path: str) -> Iterator[Mistake]:
     if expected is PassChoice:
         yield from _pass(value, path)
     elif isinstance(expected, type) and issubclass(expected, msgspec.Struct):
-        fields = {field.encode_name: Field(field.type, field.required) for field in msgspec.structs.fields(expected)}
-        yield from _table(fields, value, path, "key")
+        yield from _table(_fields(expected), value, path, "key")
     elif get_origin(expected) is tuple and get_args(expected)[-1] is Ellipsis and isinstance(value, list):
         for index, item in enumerate(value):
             yield from walk(get_args(expected)[0], item, f"{path}[{index}]")
@@ -52,7 +52,12 @@ def nearest(word: str, words: Iterable[str], lead: str) -> str:
     return did_you_mean(word, words) or f"{lead} {', '.join(sorted(words)) or 'none'}"
 
 
-def _table(fields: dict[str, Field], value: Any, path: str, noun: str) -> Iterator[Mistake]:
+@functools.cache
+def _fields(kind: type[msgspec.Struct]) -> Mapping[str, Field]:
+    return {field.encode_name: Field(field.type, field.required) for field in msgspec.structs.fields(kind)}
+
+
+def _table(fields: Mapping[str, Field], value: Any, path: str, noun: str) -> Iterator[Mistake]:
     if not isinstance(value, dict):
         yield Mistake(path, f"expected a table, found {value!r}")
         return
@@ -77,7 +82,8 @@ def _pass(value: Any, path: str) -> Iterator[Mistake]:
         yield Mistake(path, f'unknown pass "{name}"', nearest(name, passes, "the passes are"))
         return
     options = {key: item for key, item in value.items() if key != "name"} if isinstance(value, dict) else {}
-    mistakes = list(_table(options_of(passes[name]), options, path, "option"))
+    known_options = options_of(passes[name])  # type: ignore[arg-type]  # mypy takes no class for hashable
+    mistakes = list(_table(known_options, options, path, "option"))
     yield from mistakes or _convert(passes[name], options, path)
 
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from safetensors.numpy import save
+
+from compiler.checkpoint.marks import marks
+from compiler.checkpoint.resolve import Checkpoint
+from compiler.checkpoint.tokens import Tokens
+from compiler.records import Tensor
+from tests import models as tiny
 
 CONFIG = {
     "model_type": "bert",
@@ -133,3 +141,15 @@ LORA = {
     "rank_pattern": {"q_proj": 2},
 }
 LORA_WEIGHTS = save({"base_model.model.q.lora_A.weight": np.ones((2, 4), np.float32)})
+TYPES = (Tensor(name="token_type_ids", dtype="int64", shape=("batch", "sequence")),)
+TEXTS = ("a b ab A fine day", "\u6f22\u5b57")
+
+
+def used(folder: Path, task: str = "feature-extraction") -> list[Any]:
+    """All that a build asks transformers of the tokenizer in a folder: it is loaded, and reads plain texts."""
+    source = tiny.manifest("encoder", (), ()).source
+    checkpoint = Checkpoint(source=source, folder=folder, task=task, config={}, location=str(folder))
+    manifest = replace(tiny.manifest("encoder", TYPES, ()), task=task)
+    tokens = Tokens(checkpoint, manifest)
+    found = [*tokens.rows(TEXTS), marks(folder), tokens.vocabulary, tokens.special, tokens.labels]
+    return [*found, tokens.chat([{"role": "user", "content": TEXTS[0]}])]

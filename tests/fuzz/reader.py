@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from compiler.checkpoint.quiet import quiet
 from compiler.errors import CompilerError
 from tests.fuzz.mutate import DRAWN, Cases, Dice
 
@@ -26,6 +27,7 @@ LONGEST = 5.0  # seconds of the processor for one case
 WAITING = 6  # times as long by the clock, since a busy machine lets a process wait
 CASES = int(os.environ.get("FUZZ_CASES", "0"))  # for every reader, in place of its own number
 
+BATCH = 10  # cases out of one draw of hypothesis, which takes a third of a millisecond, as much as many a case
 MEMORY_DISK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # Linux has one
 
 
@@ -42,36 +44,39 @@ class Reader:
         codes: the exit codes that its errors may have.
         cases: what it is given.
         prepare: makes what it needs in an empty folder, and gives the function that reads one case.
-        cost: milliseconds of a case; the suite tries 2,000 cases where that takes 10 s at most.
+        cost: milliseconds of a case, about.
+        suite: cases that the suite tries: fewer where they build whole models.
     """
 
     name: str
     codes: frozenset[int]
     cases: Cases
     prepare: Callable[[Path], Callable[[Any], object]]
-    cost: float = 1.0
-
-    @property
-    def count(self) -> int:
-        """Cases that the suite tries."""
-        return CASES or int(min(2000, 10_000 / self.cost))
+    cost: float = 0.5
+    suite: int = 2000
 
     def check(self) -> None:
         """Raise for the first of hypothesis' cases after which the property does not hold."""
-        with scratch() as folder:
+        with quiet(), scratch() as folder:
             read = self.prepare(folder)
 
             @settings(
-                max_examples=self.count,
+                max_examples=-(-(CASES or self.suite) // BATCH),
                 derandomize=True,
                 deadline=None,
                 database=None,
                 phases=(Phase.generate, Phase.shrink),
                 suppress_health_check=list(HealthCheck),
             )
-            @given(drawn(self.cases))
-            def test(case: Any) -> None:
-                self.judge(read, case)
+            @given(st.binary(min_size=BATCH * DRAWN, max_size=BATCH * DRAWN))
+            def test(drawn: bytes) -> None:
+                for at in range(0, len(drawn), DRAWN):
+                    case = self.cases(Dice(drawn[at : at + DRAWN]))
+                    try:
+                        self.judge(read, case)
+                    except BaseException as error:
+                        error.add_note(f"the case: {case!r}"[:1000])
+                        raise
 
             faulthandler.dump_traceback_later(300, exit=True)  # native code that never returns
             try:
@@ -80,7 +85,7 @@ class Reader:
                 faulthandler.cancel_dump_traceback_later()
 
     def case(self, seed: int, number: int) -> Any:
-        """One of the cases of this seed, without hypothesis, which takes a third of a millisecond for each."""
+        """One of the cases of this seed, without hypothesis."""
         limit = sys.getrecursionlimit()
         sys.setrecursionlimit(20 * limit)  # what is nested deep has to be written first
         try:
@@ -99,11 +104,6 @@ class Reader:
                         f"{self.name}: exit code {error.exit_code}, not {sorted(self.codes)}"
                     ) from error
                 str(error).encode("utf-8", "replace")
-
-
-def drawn(cases: Cases) -> st.SearchStrategy[Any]:
-    """The cases as hypothesis finds them."""
-    return st.binary(min_size=DRAWN, max_size=DRAWN).map(lambda content: cases(Dice(content)))
 
 
 @contextmanager

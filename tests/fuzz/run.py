@@ -16,10 +16,12 @@ import traceback
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from compiler.checkpoint.quiet import quiet
 from tests.fuzz.reader import LONGEST, MEMORY_DISK, WAITING, Endless, Reader, scratch
 
 MEMORY = 1 << 30  # bytes beyond what a reader has when it begins
@@ -69,7 +71,8 @@ def readers() -> dict[str, tuple[str, Reader]]:
 
 def _reader(module: str, name: str) -> Reader:
     """One of them, without importing what the others need."""
-    return next(each for each in importlib.import_module(module).READERS if each.name == name)
+    place = importlib.import_module(module)
+    return next((each for each in place.READERS if each.name == name), None) or getattr(place, name)
 
 
 def main(words: Sequence[str]) -> int:
@@ -97,14 +100,14 @@ def main(words: Sequence[str]) -> int:
         if name in done:
             return done[name]
         begin = time.monotonic()
-        found = _found(known[name][0], name, chosen.seed, chosen.cases)
+        came = found(known[name][0], name, chosen.seed, chosen.cases)
         seconds = time.monotonic() - begin
-        line = json.dumps({"reader": name, **asdict(found), "seconds": round(seconds, 1), **about})
+        line = json.dumps({"reader": name, **asdict(came), "seconds": round(seconds, 1), **about})
         if chosen.record:
             with chosen.record.open("a", encoding="utf-8") as file:
                 file.write(f"{line}\n")
-        print(line if chosen.json else _row(name, found, seconds), flush=True)
-        return found.good
+        print(line if chosen.json else _row(name, came, seconds), flush=True)
+        return came.good
 
     with ThreadPoolExecutor(chosen.jobs) as pool:
         return int(not all(list(pool.map(run, names))))
@@ -128,12 +131,12 @@ def _recorded(record: Path | None, about: dict[str, Any], cases: int) -> dict[st
     return {row["reader"]: not row["foreign"] and not row["hangs"] and row["memory"] <= MEMORY for row in rows}
 
 
-def _found(module: str, name: str, seed: int, cases: int) -> Found:
+def found(module: str, name: str, seed: int, cases: int) -> Found:
     """What a reader's cases came to, in one process, or more where a case ends it."""
-    found = Found()
-    while found.cases < cases:
-        found.add(_process(module, name, seed, found.cases, cases))
-    return found
+    total = Found()
+    while total.cases < cases:
+        total.add(_process(module, name, seed, total.cases, cases))
+    return total
 
 
 def _process(module: str, name: str, seed: int, first: int, last: int) -> Found:
@@ -174,8 +177,11 @@ def _read(state: str) -> tuple[int, Found]:
     return struct.unpack("<q", content[:8])[0], Found(**json.loads(text)) if text else Found()
 
 
-def work(module: str, name: str, place: str, seed: int, first: int, last: int) -> None:
-    """In a process of its own: run the cases, and keep what was found in a file that the parent reads."""
+def work(module: str, name: str, place: str, *numbers: int) -> None:
+    """In a process of its own: run the cases of a seed from one number to another, and keep what was found in a file
+    that the parent reads.
+    """
+    seed, first, last = numbers
     reader = _reader(module, name)
     with Path(place).open("r+b") as file:
         state = mmap.mmap(file.fileno(), ROOM)
@@ -187,7 +193,7 @@ def work(module: str, name: str, place: str, seed: int, first: int, last: int) -
         content = json.dumps(asdict(found)).encode()
         state[8:] = content.ljust(ROOM - 8, b"\0")
 
-    with scratch() as folder:
+    with quiet() if "transformers" in sys.modules else nullcontext(), scratch() as folder:
         read = reader.prepare(folder)
         begin = _memory("VmRSS")
         limit = _memory("VmSize") + MEMORY

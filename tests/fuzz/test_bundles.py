@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,17 @@ import numpy as np
 import pytest
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
+from compiler import pooling as vectors
+from compiler import records
 from compiler.bundle import Files
 from compiler.errors import InputError, IntegrityError
-from compiler.records import Adapter, Tensor
+from compiler.records import Adapter, Dense, LayerNorm, Normalize, Pooling, Tensor, Truncate
 from compiler.runtime import bounded
 from compiler.runtime.adapters import Adapters
 from compiler.runtime.chat import ChatTemplate
 from compiler.runtime.text import Text
 from tests import models as tiny
-from tests.fuzz.mutate import json_files, raw, zip_files
+from tests.fuzz.mutate import Cases, Dice, changed, cut, json_files, raw, to_json, zip_files
 from tests.fuzz.reader import Reader
 
 MESSAGES = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello " * 20}]
@@ -80,7 +84,31 @@ def _tokenizer_files() -> tuple[bytes, ...]:
     made.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(" ", "_")])
     made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(r"\w+"), "isolated")])
     unigram = Tokenizer(models.Unigram([("<unk>", 0.0), ("a", -1.0), ("b", -2.0)], unk_id=0))
-    return tuple(each.to_str().encode() for each in (made, unigram))
+    broken = Tokenizer(models.Unigram([("<unk>", 0.0), ("a", -1.0)], unk_id=0))
+    broken.normalizer = normalizers.Precompiled(struct.pack("<I", 1024) + bytes(1024) + b"a\0")
+    return tuple(each.to_str().encode() for each in (made, unigram, broken))
+
+
+def _vectors() -> Cases:
+    """A record of modules, and the file of their weights, one or both changed."""
+    record, weights = json.dumps(json.loads(records.encode(POOLING))), np.ones(SIZE, "<f4").tobytes()
+
+    def build(dice: Dice) -> tuple[bytes, bytes]:
+        content = to_json(changed(json.loads(record), dice) if dice.below(4) else json.loads(record))
+        return content, cut(weights, dice, dice.below(2))
+
+    return build
+
+
+def _pooled(folder: Path) -> Callable[[tuple[bytes, bytes]], object]:
+    states, mask = np.ones((2, 3, 4), np.float32), np.array([[1, 1, 0], [1, 1, 1]], bool)
+
+    def run(case: tuple[bytes, bytes]) -> object:
+        (folder / vectors.FILE).write_bytes(case[1])
+        with np.errstate(all="ignore"):
+            return vectors.Vectors(records.parse(case[0], Pooling, "pooling"), folder, 4)(states, mask)
+
+    return run
 
 
 def _adapter(folder: Path) -> Callable[[bytes], object]:
@@ -95,16 +123,33 @@ def _template(_: Path) -> Callable[[bytes], object]:
     return lambda source: ChatTemplate(source.decode("utf-8", "replace"), {"bos": "<s>"})(MESSAGES)
 
 
+POOLING = Pooling(
+    modes=("mean", "max"),
+    modules=(
+        Dense(inputs=8, outputs=3, bias=True, activation="Tanh", residual=True),
+        LayerNorm(width=3),
+        Normalize(),
+        Truncate(width=2),
+    ),
+    prompts={"query": "x: "},
+    default_prompt="query",
+)
+SIZE = sum(math.prod(shape) for shape in POOLING.shapes)
 BUNDLE = frozenset({2, 11})
 READERS = (
-    Reader("chat-template", frozenset({2}), raw(*TEMPLATES), _template, cost=3),
-    Reader("tokenizer", BUNDLE, json_files(*_tokenizer_files()), _text("tokenizer.json"), cost=3),
+    Reader("chat-template", frozenset({2}), raw(*TEMPLATES), _template),
+    Reader("tokenizer", BUNDLE, json_files(*_tokenizer_files()), _text("tokenizer.json"), cost=0.5),
     Reader(
-        "tokenizer-config", BUNDLE, json_files(json.dumps(SETTINGS).encode()), _text("tokenizer_config.json"), cost=3
+        "tokenizer-config", BUNDLE, json_files(json.dumps(SETTINGS).encode()), _text("tokenizer_config.json"), cost=0.7
     ),
     Reader(
-        "generation-config", BUNDLE, json_files(json.dumps(SETTINGS).encode()), _text("generation_config.json"), cost=2
+        "generation-config",
+        BUNDLE,
+        json_files(json.dumps(SETTINGS).encode()),
+        _text("generation_config.json"),
+        cost=0.4,
     ),
+    Reader("vectors", BUNDLE, _vectors(), _pooled),
     Reader("adapter", BUNDLE, zip_files(_npz(**GOOD)), _adapter),
 )
 

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import json
 import struct
-import uuid
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from compiler.checkpoint import resolve, sentence
 from compiler.checkpoint.accounted import unread
-from compiler.checkpoint.adapter import find
+from compiler.checkpoint.adapter import Adapter, find
+from compiler.checkpoint.apart import require_same_texts
 from compiler.checkpoint.declared import configuration
 from compiler.checkpoint.load import load_tokenizer
-from compiler.checkpoint.pickled import convert
 from compiler.checkpoint.sane import require_plausible
+from compiler.checkpoint.sentence.reference import Pooler
 from compiler.checkpoint.weights import check_safetensors, require_floats, weight_files
 from compiler.errors import CheckpointError
 from tests import models as tiny
@@ -38,8 +39,9 @@ from tests.fuzz.checkpoints import (
     RANKER,
     TOKENIZER,
     WEIGHTS,
+    used,
 )
-from tests.fuzz.mutate import Cases, Dice, changed, cut, json_files, to_json, zip_files
+from tests.fuzz.mutate import Cases, Dice, changed, cut, json_files, to_json
 from tests.fuzz.reader import Reader, at
 
 
@@ -149,7 +151,9 @@ def _encoder(folder: Path) -> object:
     sentence.task_of(folder)
     found = sentence.pooling(folder)
     sentence.check_width(found, 4, "x")
-    return found
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Pooler(folder, torch.float32)(np.ones((1, 2, 4), np.float32), np.ones((1, 2)))
 
 
 def _ranker(folder: Path) -> object:
@@ -157,22 +161,38 @@ def _ranker(folder: Path) -> object:
 
 
 def _tokenizer(folder: Path) -> object:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        tokenizer = load_tokenizer(folder)
-        return sentence.fit_tokenizer(tokenizer, folder)
+    sentence.fit_tokenizer(load_tokenizer(folder), folder)
+    return used(folder)
 
 
-def _pickle() -> bytes:
-    content = io.BytesIO()
-    torch.save({"a.weight": torch.ones(2, 3), "b": torch.zeros(2)}, content)
-    return content.getvalue()
+def _apart(folder: Path) -> Callable[[tuple[str, bytes]], object]:
+    """The tokenizer and the templates of an adapter that is kept apart."""
+    base, own = folder / "base", folder / "adapter"
+    for each in (base, own):
+        each.mkdir()
+        tiny.write_tokenizer(each)
+        (each / "chat_template.jinja").write_text(tiny.CHAT_TEMPLATE)
+    adapter = Adapter(name="a", source=SOURCE, folder=own, config={}, location="a")
+
+    def run(case: tuple[str, bytes]) -> object:
+        valid = (base / case[0]).read_bytes()
+        (own / case[0]).write_bytes(case[1])
+        try:
+            return require_same_texts(adapter, base)
+        finally:
+            (own / case[0]).write_bytes(valid)
+
+    return run
 
 
-def _unpickled(folder: Path) -> object:
-    return convert(folder, "x", folder / "out" / uuid.uuid4().hex)
+def _texts() -> Cases:
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        tiny.write_tokenizer(Path(folder))
+        files = {path.name: json.loads(path.read_bytes()) for path in sorted(Path(folder).glob("*.json"))}
+    return several(files | {"tokenizer_config.json": TOKENIZER | {"chat_template": tiny.CHAT_TEMPLATE}})
 
 
+SOURCE = tiny.manifest("encoder", (), ()).source
 MODEL = {"config.json": CONFIG, "model.safetensors": WEIGHTS}
 CHAIN = {**ENCODER, "2_Dense/model.safetensors": DENSE, "3_LayerNorm/model.safetensors": NORM}
 SHARD = "model-00001-of-00001.safetensors"
@@ -188,22 +208,24 @@ READERS = (
         CODES,
         json_files(_encode(CONFIG), _encode(ODD)),
         warm(beside(MODEL, "config.json", _accounted), _encode(CONFIG), _encode(ODD)),
-        cost=5,
+        cost=0.5,
     ),
     Reader(
         "checkpoint",
         CODES | {2},
         json_files(_encode(CONFIG), _encode(LLAMA)),
         warm(beside(MODEL, "config.json", _whole), _encode(CONFIG), _encode(LLAMA)),
-        cost=25,
+        cost=2,
     ),
     Reader(
         "tokenizer-settings",
         CODES,
         json_files(_encode(TOKENIZER)),
         warm(beside(MODEL, "tokenizer_config.json", _tokenizer), _encode(TOKENIZER)),
-        cost=10,
+        cost=4,
+        suite=1000,
     ),
+    Reader("texts-apart", CODES, _texts(), _apart),
     Reader("modules", CODES, several(ENCODER), among(CHAIN, _encoder)),
     Reader("module-weights", CODES, safetensors(DENSE), beside(CHAIN, "2_Dense/model.safetensors", _encoder)),
     Reader("ranker", CODES, several(RANKER), among(RANKER, _ranker)),
@@ -218,9 +240,6 @@ READERS = (
         CODES,
         safetensors(LORA_WEIGHTS),
         beside({"adapter_config.json": LORA}, "adapter_model.safetensors", lambda path: find([str(path)])),
-    ),
-    Reader(
-        "pickle", CODES, zip_files(_pickle()), beside({"config.json": CONFIG}, "pytorch_model.bin", _unpickled), cost=5
     ),
 )
 

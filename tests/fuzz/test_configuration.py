@@ -44,7 +44,7 @@ READERS = (
         frozenset({3}),
         toml_files(profile.find("nvidia-l4").read_bytes(), profile.text(profile.find("cpu-x86-avx2")).encode()),
         at("profile.toml", _profile),
-        cost=10,
+        cost=3,
     ),
     Reader("gates", frozenset({3}), toml_files(GATES), at("gates.toml", gates.load)),
     Reader("traffic", frozenset({2}), line_files(TRAFFIC), at("traffic.jsonl", _traffic)),

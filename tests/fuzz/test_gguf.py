@@ -59,8 +59,8 @@ def _whole(folder: Path) -> Callable[[bytes], object]:
 
 CODES = frozenset({4})
 READERS = (
-    Reader("gguf-header", CODES, files(), at("m.gguf", _header), cost=10),
-    Reader("gguf", CODES | {2}, files(), _whole, cost=200),
+    Reader("gguf-header", CODES, files(), at("m.gguf", _header), cost=2),
+    Reader("gguf", CODES | {2}, files(), _whole, cost=14, suite=200),
 )
 
 

@@ -48,7 +48,7 @@ def _opened(folder: Path) -> Callable[[bytes], object]:
     return run
 
 
-READERS = (Reader("onnx", frozenset({7, 11}), _files(), _opened, cost=10),)
+READERS = (Reader("onnx", frozenset({7, 11}), _files(), _opened, cost=1.5),)
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)

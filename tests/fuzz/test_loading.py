@@ -133,13 +133,20 @@ def _loaded(folder: Path) -> Callable[[tuple[str, bytes]], object]:
 def _adapted(folder: Path) -> Callable[[tuple[str, bytes]], object]:
     _write(folder / "base")
     _write_adapter(folder / "adapter")
-    return _replaced(folder / "adapter", lambda out: _exported(folder / "base", [str(folder / "adapter")], out))
+    number = itertools.count()
+
+    def run(out: Path) -> None:
+        """Compiled in, or kept apart."""
+        name = "" if next(number) % 2 else "named="
+        _exported(folder / "base", [f"{name}{folder / 'adapter'}"], out)
+
+    return _replaced(folder / "adapter", run)
 
 
 CODES = frozenset({2, 4, 5})
 READERS = (
-    Reader("model", CODES, _cases(_files), _loaded, cost=200),
-    Reader("adapted-model", CODES, _cases(lambda: {"adapter_config.json": ADAPTER}), _adapted, cost=200),
+    Reader("model", CODES, _cases(_files), _loaded, cost=15, suite=200),
+    Reader("adapted-model", CODES, _cases(lambda: {"adapter_config.json": ADAPTER}), _adapted, cost=10, suite=300),
 )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from compiler import bundle, records, report
 from compiler.compare import sides
+from compiler.errors import CompilerError
 from compiler.records import Built, Checked, Exported, Optimized
 from compiler.records.comparison import Baseline
 from tests import models
@@ -55,7 +57,7 @@ READERS = (
         frozenset({2, 11}),
         json_files(SHOWN, *map(records.encode, (COMPARED, DIVERGED, EVALUATED))),
         at("report.json", _report),
-        cost=20,
+        cost=2,
     ),
     Reader(
         "record",
@@ -64,6 +66,20 @@ READERS = (
         at("checked.json", _stage),
     ),
 )
+
+
+@pytest.mark.parametrize("end", ["low", "high"])
+def test_an_interval_with_one_end_is_refused(end: str, tmp_path: Path) -> None:
+    """Found by fuzzing: the page multiplied the other one."""
+    tree = json.loads(records.encode(COMPARED))
+    verdict = next(each for each in tree["verdicts"] if each["low"] is not None)
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(tree))
+    _report(path)
+    verdict[end] = None
+    path.write_text(json.dumps(tree))
+    with pytest.raises(CompilerError, match="two ends"):
+        _report(path)
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)

@@ -17,10 +17,15 @@ from compiler import bundle
 from compiler.errors import CompilerError, InputError
 from compiler.runtime import Model, load
 from tests import models as tiny
+from tests.fuzz import translators
 from tests.fuzz.mutate import VALUES, Cases, Dice, changed, to_json
 from tests.fuzz.reader import Reader
 
-KINDS: Mapping[str, Callable[[Path], Path]] = {"encoder": tiny.encoder_bundle, "decoder": tiny.decoder_bundle}
+KINDS: Mapping[str, Callable[[Path], Path]] = {
+    "encoder": tiny.encoder_bundle,
+    "decoder": tiny.decoder_bundle,
+    "encoder-decoder": translators.write,
+}
 TEXT = "ban dir kos"
 ARRAYS = (
     np.zeros((0, 0), np.int64), np.zeros((1, 0), np.int64), np.ones((1, 3), np.int64), np.ones((2, 3), np.int64),
@@ -29,7 +34,7 @@ ARRAYS = (
     np.ones((1, 200), np.int64), np.ones((1, 1, 3), np.int64), np.zeros((1, 3), np.int64),
     np.ones((1, 6), np.int64)[:, ::2], np.ones((1, 3), ">i8"), np.zeros((1, 1, 4, 16), np.float32),
     np.array(["2020-01-01"], "datetime64[D]"), np.zeros(1, [("a", "i4")]), np.ones((1, 3), np.bool_),
-    np.zeros((1, 1), np.int64),
+    np.zeros((1, 1), np.int64), np.ones((1, 1, 3, 16), np.float32), np.zeros((1, 1, 0, 16), np.float32),
 )  # fmt: skip
 ENCODER_CALLS = (
     {"embed": [[TEXT, ""]], "normalize": True, "prompt_name": None, "prompt": "x", "adapter": None},
@@ -51,6 +56,35 @@ DECODER_CALLS = (
     {"talk": [TEXT], "system": None, "template": None, "tools": None, "documents": None, "adapter": None},
     {"run": [{"input_ids": 2, "attention_mask": 2, "logits_positions": 22, **PAST}], "adapter": None},
 )  # fmt: skip
+TRANSLATOR_CALLS = (
+    {
+        "generate": [TEXT],
+        "max_new_tokens": 3,
+        "temperature": 0.5,
+        "top_k": 5,
+        "seed": 1,
+        "stop": ["ban"],
+        "repetition_penalty": 1.1,
+        "details": True,
+    },
+    {"generate": [[TEXT, "x"]], "max_new_tokens": 3, "beams": 2, "length_penalty": 1.0, "early_stopping": True},
+    {"generate": [TEXT], "max_new_tokens": 2, "no_repeat_ngram_size": 2, "min_new_tokens": 1},
+    {
+        "run": [
+            {
+                "input_ids": 2,
+                "attention_mask": 2,
+                "encoder_attention_mask": 2,
+                "cross_key_values.0.key": 23,
+                "cross_key_values.0.value": 23,
+                "past_key_values.0.key": 24,
+                "past_key_values.0.value": 24,
+            }
+        ],
+        "adapter": None,
+    },
+)
+CALLS = {"encoder": ENCODER_CALLS[:4], "decoder": DECODER_CALLS, "encoder-decoder": TRANSLATOR_CALLS}
 METHODS = ("classify", "rerank", "classify_tokens", "answer", "choose", "is_next", "detect_replaced", "fill_mask")
 
 
@@ -73,7 +107,7 @@ def _cases() -> Cases:
         name = dice.one(list(known))
         tree = json.loads(known[name])
         # Mostly what decides how the graph is fed, not versions and digests.
-        part = dice.one(("", "inputs", "outputs", "cache", "pooling", "options"))
+        part = dice.one(("", "inputs", "outputs", "cache", "pooling", "options", "encoder"))
         if tree.get(part):
             tree[part] = changed(tree[part], dice)
         else:
@@ -163,9 +197,10 @@ def _arrays(feeds: Any) -> Any:
 
 
 READERS = (
-    Reader("sealed-manifest", frozenset({2, 7, 10, 11}), _cases(), _used, cost=12),
-    Reader("encoder-arguments", frozenset({2, 7}), _calls(*ENCODER_CALLS), _called("encoder"), cost=5),
-    Reader("decoder-arguments", frozenset({2, 7}), _calls(*DECODER_CALLS), _called("decoder"), cost=10),
+    Reader("sealed-manifest", frozenset({2, 7, 10, 11}), _cases(), _used, cost=1.5),
+    Reader("encoder-arguments", frozenset({2, 7}), _calls(*ENCODER_CALLS), _called("encoder")),
+    Reader("decoder-arguments", frozenset({2, 7}), _calls(*DECODER_CALLS), _called("decoder")),
+    Reader("translator-arguments", frozenset({2, 7}), _calls(*TRANSLATOR_CALLS), _called("encoder-decoder")),
 )
 
 
@@ -178,7 +213,7 @@ def test_what_callers_pass_is_refused_or_answered(reader: Reader) -> None:
 def test_the_right_manifest_and_the_right_calls_are_answered(kind: str, tmp_path: Path) -> None:
     _used(tmp_path / "sealed")((kind, json.dumps(_signature(kind)).encode()))
     with load(KINDS[kind](tmp_path / "bundle")) as model:
-        for call in ENCODER_CALLS[:4] if kind == "encoder" else DECODER_CALLS:
+        for call in CALLS[kind]:
             method, arguments = next(iter(call.items()))
             named = {name: value for name, value in call.items() if name != method}
             given = [_arrays(each) for each in arguments] if method == "run" else arguments  # type: ignore[attr-defined]

@@ -102,8 +102,8 @@ def _configured(folder: Path) -> Callable[[tuple[str, str, bytes]], object]:
 
 
 READERS = (
-    Reader("task-arguments", frozenset({2}), _calls(), _called, cost=5),
-    Reader("task-settings", frozenset({2, 7, 11}), _files(), _configured, cost=10),
+    Reader("task-arguments", frozenset({2}), _calls(), _called, cost=0.3),
+    Reader("task-settings", frozenset({2, 7, 11}), _files(), _configured, cost=1),
 )
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from compiler.checkpoint.load import load_tokenizer
-from compiler.checkpoint.marks import marks
+from tests.fuzz.checkpoints import used
 from tests.fuzz.mutate import Cases, Dice, changed, cut, to_json
 from tests.fuzz.reader import Reader
 
@@ -50,32 +48,26 @@ def _content(valid: Any) -> bytes:
     return valid if isinstance(valid, bytes) else to_json(valid)
 
 
-def _read(folder: Path) -> object:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return load_tokenizer(folder), marks(folder)
-
-
 def _loaded(folder: Path) -> Callable[[tuple[str, str, bytes]], object]:
     for form, files in FORMS.items():
         (folder / form).mkdir()
         for name, valid in files.items():
             (folder / form / name).write_bytes(_content(valid))
-        _read(folder / form)  # no case waits for what is imported for the first
+        used(folder / form)  # no case waits for what is imported for the first
 
     def run(case: tuple[str, str, bytes]) -> object:
         form, name, content = case
         path = folder / form / name
         path.write_bytes(content)
         try:
-            return _read(folder / form)
+            return used(folder / form)
         finally:
             path.write_bytes(_content(FORMS[form][name]))
 
     return run
 
 
-READERS = (Reader("tokenizer-files", frozenset({4}), _cases(), _loaded, cost=20),)
+READERS = (Reader("tokenizer-files", frozenset({4}), _cases(), _loaded, cost=4, suite=500),)
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)

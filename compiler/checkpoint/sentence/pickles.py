@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 
 from compiler.cache import intact, key, seal
 from compiler.checkpoint.sentence.encoder import WEIGHTS
 from compiler.checkpoint.sentence.listing import copy_folders, modules
+from compiler.checkpoint.unpickle import tensors, write
 from compiler.errors import CheckpointError
 from compiler.storage import staging
 
@@ -53,21 +53,8 @@ def unpickled(folder: Path, digest: str, allow_pickle: bool, cache: Path, still:
                 os.symlink(path.absolute(), stage / path.name)
         copy_folders(folder, stage)
         for inside in pickled:
-            _convert(stage / inside)
+            write(tensors(stage / inside / PICKLE), stage / inside / WEIGHTS)
+            (stage / inside / PICKLE).unlink()
         still()
         seal(stage)
     return out
-
-
-def _convert(folder: Path) -> None:
-    import torch
-    from safetensors.torch import save_file
-
-    path = folder / PICKLE
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-        save_file({str(name): tensor.clone().contiguous() for name, tensor in stored.items()}, folder / WEIGHTS)
-    except (OSError, RuntimeError, ValueError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
-        found = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-        raise CheckpointError(f"{path}: not the tensors of a module", found=found) from error
-    path.unlink()

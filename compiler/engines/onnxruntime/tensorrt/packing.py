@@ -13,6 +13,7 @@ from pathlib import Path
 
 from compiler.bundle import PLANS
 from compiler.errors import IntegrityError
+from compiler.reading import foreign
 
 SUFFIXES = (".engine", ".profile")
 
@@ -38,19 +39,18 @@ def unpack(content: bytes, folder: Path) -> None:
     Raises:
         IntegrityError: not what `pack` makes.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            for entry in archive.infolist():
-                name = Path(entry.filename)
-                if name.name != entry.filename or name.suffix not in SUFFIXES:
-                    raise IntegrityError(
-                        "the engines of a bundle hold a file that does not belong there",
-                        found=repr(entry.filename),
-                        expected=f"files that end in {' or '.join(SUFFIXES)}",
-                        action="do not use this bundle",
-                    )
-                (folder / name).write_bytes(archive.read(entry))
-    except zipfile.BadZipFile as error:
-        raise IntegrityError(
-            "the engines of a bundle cannot be read", found=str(error), action="rebuild the bundle"
-        ) from error
+    with (
+        foreign(IntegrityError, "the engines of a bundle cannot be read; rebuild the bundle"),
+        zipfile.ZipFile(io.BytesIO(content)) as archive,
+    ):
+        for entry in archive.infolist():
+            name = Path(entry.filename)
+            stored = entry.compress_type == zipfile.ZIP_STORED  # so that it is no larger than the archive
+            if name.name != entry.filename or name.suffix not in SUFFIXES or not stored:
+                raise IntegrityError(
+                    "the engines of a bundle hold a file that does not belong there",
+                    found=repr(entry.filename),
+                    expected=f"files that end in {' or '.join(SUFFIXES)}, uncompressed",
+                    action="do not use this bundle",
+                )
+            (folder / name).write_bytes(archive.read(entry))

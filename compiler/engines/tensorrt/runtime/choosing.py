@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -107,8 +108,8 @@ def _reads(here: str, plan: Plan) -> bool:
         return True
     if plan.flavor != "tensorrt" or "VERSION_COMPATIBLE" not in plan.flags:
         return False
-    now, then = (tuple(int(part) for part in version.split(".")) for version in (here, plan.version))
-    return now > then and (now[0] == then[0] or (then[0], now[0]) == NEXT_READS)
+    now, then = (tuple(map(int, re.findall(r"[0-9]{1,9}", version))) for version in (here, plan.version))
+    return bool(then) and now > then and (now[0] == then[0] or (then[0], now[0]) == NEXT_READS)
 
 
 def why_no_bindings() -> str | None:
