@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -72,8 +73,8 @@ def _below(folder: Path) -> Iterator[tuple[Path, Seen]]:
 
 
 def _refused(folder: Path, wanted: str, expected: str) -> UsageError:
-    if not folder.is_dir():
-        found = "a file" if folder.exists() else "nothing there"
+    if not os.path.isdir(folder):
+        found = "a file" if os.path.exists(folder) else "nothing there"
         return UsageError(f"{folder}: no such folder", found=found, expected=expected, action="check the path")
     seen = look(folder)
     return UsageError(f"{folder}: not {wanted}", found=seen.words, expected=expected, action=seen.action)

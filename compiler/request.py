@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from compiler.errors import UsageError, did_you_mean
+from compiler.reading import foreign
 from compiler.records import Record
 
 
@@ -84,10 +85,8 @@ def request(kind: type[Request], model: str | os.PathLike[str] | Request, choice
                 expected=", ".join(known),
                 action=did_you_mean(name, known),
             )
-    try:
+    with foreign(UsageError, f"a {kind.__name__}"):  # values of other libraries raise what they like
         return msgspec.convert({name: _plain(value) for name, value in fields.items()}, kind)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"a {kind.__name__}", found=str(error)) from error
 
 
 def _plain(value: Any) -> Any:

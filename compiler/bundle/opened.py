@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sys
 from pathlib import Path
@@ -135,8 +136,8 @@ class Files:
 def _manifest(folder: Path) -> bytes:
     recover(folder)
     path = folder / MANIFEST
-    if not path.exists():
-        if not any((folder / name).exists() for name in (DIGEST, CERTIFICATE)):
+    if not os.path.exists(path):
+        if not any(os.path.exists(folder / name) for name in (DIGEST, CERTIFICATE)):
             raise not_a_bundle(folder)
         raise IntegrityError(
             f"{path}: no such file",

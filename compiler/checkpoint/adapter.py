@@ -6,6 +6,7 @@ Only `adapter_config.json` and `adapter_model.safetensors` are ever read; an ada
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -135,7 +136,7 @@ def last_part(name: str) -> str:
 
 def _split(option: str) -> tuple[str, str]:
     name, equals, location = option.partition("=")
-    if equals and "/" not in name and not Path(option).exists():
+    if equals and "/" not in name and not os.path.exists(option):
         if not location or not name:
             raise UsageError(f'--adapter "{option}"', expected="PATH or NAME=PATH")
         return name, location

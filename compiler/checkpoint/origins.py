@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def _found(source: Source, cache: Path, option: str) -> str:
         return source.name
     try:
         origin = read_json(_file(source, cache), Origin, CheckpointError)
-        if Path(origin.location).exists():
+        if os.path.exists(origin.location):  # a name that no file system takes names nothing
             return origin.location
         found = f"it was at {origin.location}, where nothing is now"
     except CheckpointError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -44,11 +45,11 @@ def read(location: str) -> Opened:
     """
     path = Path(location)
     named = BASELINES / f"{location}.json"
-    if path.is_dir():
+    if os.path.isdir(path):
         return _bundle(path)
-    if path.is_file():
+    if os.path.isfile(path):
         return _file(path)
-    if named.is_file():
+    if os.path.isfile(named):
         return _file(named)
     known = sorted(each.stem for each in BASELINES.glob("*.json"))
     raise UsageError(

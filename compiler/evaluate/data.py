@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import os
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -31,7 +32,7 @@ def read(path: Path) -> list[Row]:
     Raises:
         InputError: the file is missing, empty, or not what its name says.
     """
-    if not path.exists():  # nor is there one where the name holds a zero byte
+    if not os.path.exists(path):  # nor is there one where no file system takes the name
         raise InputError(f"{path}: no such file", expected=FORMATS)
     if path.is_dir():
         rows = list(_arrow(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def seal(key: Key) -> str:
 
 def read(path: Path) -> Ratings:
     """Raises InputError for a file that no page exported."""
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError(f"{path}: no such file", expected=EXPORTED)
     found: Ratings = parse_strict(read_bytes(path, InputError), Ratings, InputError, str(path), expected=EXPORTED)
     for each in found.ratings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,7 +42,7 @@ def find(name_or_path: str | Path) -> Path:
     if str(name_or_path) in names():
         return _folder("targets") / f"{name_or_path}.toml"
     path = Path(name_or_path)
-    if path.is_file():
+    if os.path.isfile(path):
         return path
     raise ProfileError(
         f'profile "{name_or_path}" is unknown',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ def read(paths: Sequence[Path], *, include_texts: bool = False) -> Report:
         InputError: a file is none of the records, or there is nothing to report on.
         IntegrityError: a bundle or a record is damaged.
     """
-    found: list[Any] = [_folder(path) if path.is_dir() else _file(path) for path in paths]
+    found: list[Any] = [_folder(path) if os.path.isdir(path) else _file(path) for path in paths]
     entries = [each for each in found if isinstance(each, Entry)]
     if not entries:
         raise InputError("nothing to report on", expected="a bundle or its certificate.json", action="name one")

@@ -12,9 +12,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from compiler import cache, records
+from compiler import cache, profile, records, report, runtime, traffic
+from compiler.checkpoint import adapter, resolve
 from compiler.checkpoint.origins import FOLDER, Origin, _found
-from compiler.errors import InputError
+from compiler.compare import gates, sides
+from compiler.errors import CompilerError, UsageError
+from compiler.evaluate import data, probes, ratings
 from compiler.records import Built, EngineOptions
 from compiler.request import BuildRequest, ModelRequest, request
 from tests import models as tiny
@@ -129,5 +132,33 @@ def test_what_cannot_be_is_refused(reader: Reader) -> None:
 def test_the_right_request_is_taken(tmp_path: Path) -> None:
     found: Any = _asked(tmp_path)(("x", ASKED))
     assert found[1].budget == ASKED["budget"]
-    with pytest.raises(InputError):
+    with pytest.raises(UsageError, match="context"):
         _asked(tmp_path)(("x", {"context": "long"}))
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 5000, f"x/{'b' * 300}", "zero\0byte", "\ud800"], ids=["long", "part", "zero", "half"]
+)
+def test_names_that_no_file_system_takes_are_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python's own paths raise an OSError for some, and a ValueError for others, where they are only asked."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    path = Path(name)
+    readers: list[Callable[[], object]] = [
+        lambda: resolve(name, cache=tmp_path),
+        lambda: adapter.find([name]),
+        lambda: adapter.find([f"x={name}"]),
+        lambda: profile.load(name),
+        lambda: traffic.read(path),
+        lambda: list(data.read(path)),
+        lambda: ratings.read(path),
+        lambda: probes.read_secrets(path),
+        lambda: gates.load(path),
+        lambda: sides.read(name),
+        lambda: report.read([path]),
+        lambda: runtime.load(name),
+    ]
+    for read in readers:
+        with pytest.raises(CompilerError):
+            read()
