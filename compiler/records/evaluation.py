@@ -64,3 +64,9 @@ class Evaluated(Record, frozen=True):
     findings: tuple[Finding, ...] = ()
     rows: tuple[int, ...] = ()
     schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        if self.rows and len(self.rows) != self.items:
+            raise ValueError(f"{self.items} items with {len(self.rows)} rows")
+        if most := max((len(system.answers) for system in self.systems if len(system.answers) > self.items), default=0):
+            raise ValueError(f"{self.items} items with {most} answers")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from compiler.records import Certificate, Evaluated
 from compiler.records.comparison import Compared, Flips
 from compiler.records.divergence import Diverged
 from compiler.records.document import Entry, Report
+
+LEAST, MOST = 1e-12, 1e15  # of a sample, in whatever unit
+SMALLEST, LARGEST = 1e-100, 1e100  # of an error of a layer that is not 0, its scale and its limit
 
 
 def read(paths: Sequence[Path], *, include_texts: bool = False) -> Report:
@@ -42,6 +46,8 @@ def read(paths: Sequence[Path], *, include_texts: bool = False) -> Report:
         divergences=tuple(each for each in found if isinstance(each, Diverged)),
         texts=include_texts,
     )
+    _require_samples(report)
+    _require_errors(report)
     return report if include_texts else without_texts(report)
 
 
@@ -116,6 +122,37 @@ def _file(path: Path) -> Entry | Evaluated | Compared | Diverged:
         found=", ".join(sorted(keys)[:6]) or "no object",
         expected="a certificate, or the JSON of compile eval, compare or check --bisect",
     )
+
+
+def _require_samples(report: Report) -> None:
+    """Raises IntegrityError where a series has nothing to draw."""
+    series: list[tuple[str, Sequence[float]]] = []
+    for measured in (entry.certificate.measured for entry in report.entries if entry.certificate.measured):
+        runners = [runner for runner in (measured.engine, measured.reference) if runner]
+        series += [(each.name, each.samples) for runner in runners for each in runner.series]
+    for timing in (timing for compared in report.comparisons for timing in compared.timings):
+        series += [(timing.name, [*chain(*side)]) for side in (timing.baseline, timing.candidate)]
+    for name, samples in series:
+        if not samples or not LEAST < min(samples) <= max(samples) < MOST:
+            raise IntegrityError(
+                f"samples of {name} that nobody measured",
+                found=", ".join(map(str, samples[:4])) or "none",
+                expected="positive numbers",
+                action="measure again",
+            )
+
+
+def _require_errors(report: Report) -> None:
+    """Raises IntegrityError where an error of a layer has no place on an axis."""
+    for layer in (each for diverged in report.divergences for each in (*diverged.layers, *diverged.within)):
+        values = (layer.error, layer.scale, layer.limit)
+        if any(value and not SMALLEST < value < LARGEST for value in values):
+            raise IntegrityError(
+                f"{layer.module}: an error that nobody measured",
+                found=", ".join(map(str, values)),
+                expected="positive numbers, or 0",
+                action="compare again",
+            )
 
 
 def _named_apart(entries: Sequence[Entry]) -> list[Entry]:

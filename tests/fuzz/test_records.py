@@ -9,7 +9,7 @@ import pytest
 
 from compiler import bundle, records, report
 from compiler.compare import sides
-from compiler.errors import CompilerError
+from compiler.errors import CompilerError, IntegrityError
 from compiler.records import Built, Checked, Exported, Optimized
 from compiler.records.comparison import Baseline
 from tests import models
@@ -79,6 +79,39 @@ def test_an_interval_with_one_end_is_refused(end: str, tmp_path: Path) -> None:
     verdict[end] = None
     path.write_text(json.dumps(tree))
     with pytest.raises(CompilerError, match="two ends"):
+        _report(path)
+
+
+@pytest.mark.parametrize(("field", "value"), [("items", 10**12), ("items", 0), ("rows", [1]), ("rows", [1] * 9)])
+def test_more_items_than_answers_are_not_counted_to_the_end(field: str, value: object, tmp_path: Path) -> None:
+    """Found by fuzzing: the page had a line for every item that the record spoke of."""
+    tree = json.loads(records.encode(EVALUATED))
+    assert any(system["answers"] for system in tree["systems"])
+    tree[field] = value
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(tree))
+    READERS[2].judge(_report, path)
+
+
+@pytest.mark.parametrize("value", [-1.0, 1e-320, 1e308])
+@pytest.mark.parametrize("field", ["error", "scale", "limit"])
+def test_an_error_without_a_place_on_an_axis_is_refused(field: str, value: float, tmp_path: Path) -> None:
+    tree = json.loads(records.encode(DIVERGED))
+    tree["layers"][0][field] = value
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(tree))
+    with pytest.raises(IntegrityError, match="nobody measured"):
+        _report(path)
+
+
+@pytest.mark.parametrize("side", ["baseline", "candidate"])
+@pytest.mark.parametrize("samples", [[], [[]], [[0.0]], [[-1.0]], [[1e-320]], [[1e308]]], ids=str)
+def test_samples_that_cannot_be_drawn_are_refused(samples: list[list[float]], side: str, tmp_path: Path) -> None:
+    tree = json.loads(records.encode(COMPARED))
+    tree["timings"][0][side] = samples
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(tree))
+    with pytest.raises(IntegrityError, match="nobody measured"):
         _report(path)
 
 
