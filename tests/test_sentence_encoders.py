@@ -1,4 +1,4 @@
-"""Sentence encoders and rankers as sentence-transformers saves them, beside what the library itself answers."""
+"""Sentence encoders as sentence-transformers saves them, beside what the library itself answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import Dropout, LayerNorm, Pooling
 from transformers import AutoTokenizer
@@ -25,7 +25,7 @@ from compiler.checkpoint.sentence.encoder import FLAGS
 from compiler.checkpoint.sentence.read import Reader
 from compiler.checkpoint.sentence.reference import Pooler
 from compiler.runtime.tokenized import Tokenized
-from tests.sentence import HIDDEN, QUERY, TEXTS, bert, llama
+from tests.sentence import HIDDEN, TEXTS, bert, llama
 
 LEAST = 0.99999  # cosine
 
@@ -294,20 +294,3 @@ def test_a_build_keeps_all_of_it(bases: Bases, tmp_path: Path) -> None:
         assert model.certificate.verdict == "pass"
         np.testing.assert_allclose(model.embed(TEXTS), theirs, rtol=1e-3, atol=1e-5)
         assert least_cosine(model.embed(TEXTS[0]), theirs[0]) >= LEAST
-
-
-@pytest.mark.usefixtures("own_cache")
-@pytest.mark.parametrize("activation", [None, "Identity"])
-def test_a_ranker_gives_the_librarys_scores(activation: str | None, tmp_path: Path) -> None:
-    base = bert(tmp_path / "base", "BertForSequenceClassification", num_labels=1)
-    function = getattr(torch.nn, activation)() if activation else None
-    theirs = CrossEncoder(str(base), activation_fn=function, max_length=40, device="cpu")
-    theirs.save_pretrained(str(tmp_path / "model"))
-    expected = theirs.predict([(QUERY, text) for text in TEXTS])
-    pipeline.build(str(tmp_path / "model"), out=tmp_path / "out", precision="float32", bench=False)
-    with compiler.load(tmp_path / "out") as model:
-        assert model.manifest.task == "text-classification"
-        ranked = {each["index"]: each["score"] for each in model.rerank(QUERY, TEXTS)}
-        labelled = [model.classify((QUERY, text))[0]["score"] for text in TEXTS]
-    np.testing.assert_allclose([ranked[index] for index in range(len(TEXTS))], expected, rtol=1e-4)
-    np.testing.assert_allclose(labelled, expected, rtol=1e-4)
