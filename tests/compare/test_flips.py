@@ -131,5 +131,5 @@ def test_the_answers_of_other_tasks(case: Callable[[str], Case], task: str) -> N
 
 
 def test_a_task_without_answers_that_can_flip() -> None:
-    with pytest.raises(UsageError, match="flipped answers of feature-extraction"):
+    with pytest.raises(UsageError, match="flipped answers are not supported for feature-extraction"):
         answering("feature-extraction")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,6 @@ import pytest
 import torch
 import transformers
 
-from compiler import records
 from compiler.checkpoint import load_model, resolve
 from compiler.checkpoint.reference import Reference
 from compiler.errors import CheckpointError
@@ -36,12 +36,15 @@ LABELS = {
 
 
 @pytest.fixture(scope="module")
-def portable_model(case: Callable[[str], Case]) -> Callable[[str], tuple[Path, Exported]]:
-    """The folder and record that the export stage made on the way to a task's bundle."""
+def portable_model(
+    case: Callable[[str], Case], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], tuple[Path, Exported]]:
+    """The folder and record of a task's portable model."""
+    root = tmp_path_factory.mktemp("portable")
 
+    @functools.cache
     def find(task: str) -> tuple[Path, Exported]:
-        (path,) = case(task).bundle.with_name("cache").glob("export/*/exported.json")
-        return path.parent, records.load(path, Exported)
+        return root / task, exported(case(task).checkpoint, task, root / task)
 
     return find
 
