@@ -31,6 +31,7 @@ from compiler.stages import measure as measure_stage
 from compiler.stages import optimize as optimize_stage
 from compiler.stages import seal as seal_stage
 from compiler.storage import cache_folder, require_cache, require_place, staging
+from compiler.tasks import TASKS
 from compiler.traffic import Traffic, fit_model
 from compiler.traffic import read as recorded
 from compiler.validation import asked
@@ -71,10 +72,11 @@ def build(
     requests = recorded(Path(wanted.traffic)) if wanted.traffic else None
     folder = Path(out or _place(wanted))
     asked.possible(target, wanted)
-    ready(target, precision=wanted.precision, targets=wanted.targets, traffic=requests)
+    ready(target, asked.kinds(wanted), precision=wanted.precision, targets=wanted.targets, traffic=requests)
     asked.require_outside(wanted.model, folder)
     bundle.require_place(folder)
     checkpoint = checkpoint_stage.run(wanted, progress)
+    ready(target, [TASKS[checkpoint.task].kind], precision=wanted.precision, targets=wanted.targets, traffic=requests)
     asked.limits(target, checkpoint.task, checkpoint.config, wanted.precision, wanted.budget)
     if wanted.context:
         require_context(wanted.context, stated(checkpoint.folder, checkpoint.task))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from compiler import profile
@@ -61,6 +62,17 @@ def test_a_target_that_lacks_the_precision_is_refused_before_any_work() -> None:
     assert "sm89 or later" in str(caught.value)
     with pytest.raises(UsageError, match="takes no targets"):
         ready(profile.load("cpu-x86-avx2"), targets=["sm89"])
+
+
+def test_only_what_the_models_own_recipe_does_is_asked_of_the_target() -> None:
+    loaded = profile.load("nvidia-l4")
+    ready(loaded, ["encoder"], precision="int8", targets=["sm86"])
+    eighth = {"int8": loaded.decoder.precisions["float8"]}
+    changed = msgspec.structs.replace(loaded, decoder=msgspec.structs.replace(loaded.decoder, precisions=eighth))
+    ready(changed, precision="int8", targets=["sm86"])  # it may be an encoder
+    ready(changed, ["encoder"], precision="int8", targets=["sm86"])
+    with pytest.raises(EngineUnavailableError, match="cannot compute with float8"):
+        ready(changed, ["decoder"], precision="int8", targets=["sm86"])
 
 
 def test_traffic_is_refused_before_any_work_as_well(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from compiler.context import require_context
 from compiler.errors import IntegrityError, UsageError
 from compiler.profile import KINDS, Profile
 from compiler.reading import parse_json
-from compiler.records import Budget, Certificate, Manifest
+from compiler.records import Budget, Certificate, Kind, Manifest
 from compiler.tasks import TASKS
 from compiler.validation import budgets
 
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 Changes = Mapping[str, float]
 
 
+def kinds(wanted: BuildRequest) -> tuple[Kind, ...]:
+    """What kinds of model it may be, before the checkpoint is read."""
+    return (TASKS[wanted.task].kind,) if wanted.task in TASKS else KINDS
+
+
 def possible(profile: Profile, wanted: BuildRequest) -> None:
     """Raise where there is no checkpoint for which all of this could be.
 
@@ -30,7 +35,7 @@ def possible(profile: Profile, wanted: BuildRequest) -> None:
         UsageError: a precision or a context that no checkpoint can have.
         ProfileError: the profile has no recipe for the task.
     """
-    profile.chosen([TASKS[wanted.task].kind] if wanted.task in TASKS else KINDS, wanted.precision)
+    profile.chosen(kinds(wanted), wanted.precision)
     require_context(wanted.context)
 
 
