@@ -128,8 +128,9 @@ def test_a_modules_pickle_that_holds_something_else_is_refused(base: Path, tmp_p
     folder = copy(base, tmp_path / "model", ("Pooling", MEAN), ("Dense", DENSE))
     (folder / "2_Dense" / "model.safetensors").unlink()
     (folder / "2_Dense" / "pytorch_model.bin").write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"not a pickle that torch\.save wrote"):
+    with pytest.raises(CheckpointError, match=r"not a pickle that torch\.save wrote") as caught:
         resolve(str(folder), allow_pickle=True, cache=tmp_path / "cache")
+    assert caught.value.subject.startswith(str(folder))
 
 
 def test_a_module_counts_for_the_checkpoints_digest(base: Path, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def unpickled(folder: Path, digest: str, allow_pickle: bool, cache: Path, still:
                 os.symlink(path.absolute(), stage / path.name)
         copy_folders(folder, stage)
         for inside in pickled:
-            write(tensors(stage / inside / PICKLE), stage / inside / WEIGHTS)
+            write(tensors(folder / inside / PICKLE), stage / inside / WEIGHTS)
             (stage / inside / PICKLE).unlink()
         still()
         seal(stage)
