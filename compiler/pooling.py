@@ -18,6 +18,7 @@ from compiler.records import Activation, Dense, LayerNorm, Module, Normalize, Po
 FILE = "modules.f32"  # in an exported model and a bundle, where modules have weights
 _SMALLEST_NORM = 1e-12  # torch.nn.functional.normalize
 _EPSILON = 1e-5  # torch.nn.LayerNorm
+WIDEST = 1 << 20  # numbers of a vector
 _LARGEST = 1 << 30  # bytes of weights
 
 _erf = np.vectorize(math.erf, otypes=[np.float32])  # numpy has none of its own
@@ -141,8 +142,8 @@ def width(pooling: Pooling, hidden: int) -> int:
             found = module.outputs
         elif isinstance(module, Truncate):
             found = min(found, module.width)
-    if found < 1:
-        raise IntegrityError("the modules leave no vector", found=f"width {found}", expected="at least 1")
+    if not 1 <= found <= WIDEST:
+        raise IntegrityError("the modules leave no vector", found=f"width {found}", expected=f"1 to {WIDEST}")
     return found
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import get_args
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
 from compiler.errors import IntegrityError
-from compiler.pooling import ACTIVATIONS, FILE, Vectors, pool
+from compiler.pooling import ACTIVATIONS, FILE, Vectors, pool, width
 from compiler.records import Activation, Dense, LayerNorm, Normalize, Pooling, PoolingMode, Truncate
 
 HIDDEN = 6
@@ -143,3 +144,11 @@ def test_a_file_of_another_size_is_refused(change: object, tmp_path: Path) -> No
     (tmp_path / FILE).unlink()
     with pytest.raises(IntegrityError, match="cannot be read"):
         Vectors(pooling, tmp_path, HIDDEN)
+
+
+def test_widths_and_lengths_that_no_bundle_has_are_refused() -> None:
+    with pytest.raises(IntegrityError, match="1 to 1048576"):
+        width(Pooling(), 10**9)
+    for changed in ({"max_length": -(2**63)}, {"modules": [{"module": "Truncate", "width": 0}]}):
+        with pytest.raises(msgspec.ValidationError, match=r">= [01]"):
+            msgspec.convert(changed, Pooling)

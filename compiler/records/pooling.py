@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from compiler.records.base import Record
 
 PoolingMode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
+Width = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]  # of a vector
 Activation = Literal["Identity", "Tanh", "ReLU", "GELU", "SiLU", "Sigmoid", "LeakyReLU", "ELU"]
 
 
@@ -18,8 +19,8 @@ class Dense(Record, frozen=True, tag_field="module", tag="Dense"):
     Its weights are W (outputs, inputs), b (outputs,) if `bias`, and that matrix (outputs, inputs).
     """
 
-    inputs: int
-    outputs: int
+    inputs: Width
+    outputs: Width
     bias: bool
     activation: Activation
     residual: bool = False
@@ -39,7 +40,7 @@ class Dense(Record, frozen=True, tag_field="module", tag="Dense"):
 class LayerNorm(Record, frozen=True, tag_field="module", tag="LayerNorm"):
     """Layer normalization with weight and bias of (width,), epsilon 1e-5."""
 
-    width: int
+    width: Width
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -57,7 +58,7 @@ class Normalize(Record, frozen=True, tag_field="module", tag="Normalize"):
 class Truncate(Record, frozen=True, tag_field="module", tag="Truncate"):
     """The first `width` numbers alone (Matryoshka)."""
 
-    width: int
+    width: Width
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -95,7 +96,7 @@ class Pooling(Record, frozen=True):
     modes: tuple[PoolingMode, ...] = ("mean",)
     modules: tuple[Module, ...] = ()
     include_prompt: bool = True
-    max_length: int | None = None
+    max_length: Annotated[int, msgspec.Meta(ge=0)] | None = None
     prompts: dict[str, str] = msgspec.field(default_factory=dict)
     default_prompt: str | None = None
     messages: Messages | None = None
