@@ -102,8 +102,8 @@ def test_a_shipped_profile_states_facts_and_keeps_to_them(name: str) -> None:
         assert ("int4-weights" in recipe.precisions) == ("int4" in able)
         assert ("float4-weights" in recipe.precisions) == ("float4" in able)
         assert {"float32", "float16", "int8"} <= set(recipe.precisions)
-    for precision in loaded.encoder.precisions:
-        assert formats(loaded, precision) <= able
+        for precision in recipe.precisions:
+            assert formats(recipe, precision) <= able
 
 
 def test_a_profile_of_a_gpu_loads(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def ready(
     options = engine_options(profile, "encoder", targets=targets, shapes=shapes)
     every = {"encoder": profile.encoder, "decoder": profile.decoder, "encoder-decoder": profile.encoder_decoder}
     wanted = [
-        _formats(recipe, found) for kind in kinds if (recipe := every[kind]) and (found := _chosen(recipe, precision))
+        formats(recipe, found) for kind in kinds if (recipe := every[kind]) and (found := _chosen(recipe, precision))
     ]
     engine(profile.engine).ready(options, set.intersection(*wanted) if wanted else ())
 
@@ -49,7 +49,7 @@ def _chosen(recipe: Recipe, precision: str | None) -> str | None:
     return name if name in recipe.precisions else None
 
 
-def _formats(recipe: Recipe, precision: str) -> set[str]:
+def formats(recipe: Recipe, precision: str) -> set[str]:
     """Number formats beyond float32 that a recipe brings a model to."""
     passes = (*recipe.passes, *recipe.precisions[precision])
     return {name for choice in passes for name in formats_of({"name": choice.name, **choice.options})}
