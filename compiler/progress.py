@@ -21,14 +21,19 @@ class Event(NamedTuple):
 
 
 Progress = Callable[[Event], None]
+Report = Callable[[str, int, int], None]  # within a stage: a step, its number, how many there are (0: unknown)
 
 
 def silent(_: Event) -> None:
     """Tell nobody."""
 
 
-def report(progress: Progress, stage: str) -> Callable[[str, int, int], None]:
-    """A callback for (message, done, total) of a stage."""
+def unreported(_message: str, _done: int, _total: int) -> None:
+    """Report to nobody."""
+
+
+def report(progress: Progress, stage: str) -> Report:
+    """A callback for the steps of a stage."""
     return lambda message, done, total: progress(Event(stage, message, done, total))
 
 

@@ -19,19 +19,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, TypeVar, cast
+from typing import IO, Any, Self, TypeVar, cast
 
 import msgspec
 
 from compiler import errors
 from compiler.errors import CompilerError, EngineError
+from compiler.progress import Report, unreported
 from compiler.records import Record
 
 TAIL_LINES = 12  # of what a process printed before it died
 
 R = TypeVar("R", bound=msgspec.Struct)
-W = TypeVar("W", bound="Process")
-Report = Callable[[str, int, int], None]  # a step, its number, how many there are (0: unknown)
 
 
 class Step(Record, frozen=True):
@@ -66,10 +65,6 @@ class Line(Record, frozen=True, omit_defaults=True):
     answer: msgspec.Raw = msgspec.Raw()
 
 
-def silent(_message: str, _done: int, _total: int) -> None:
-    pass
-
-
 class Process:
     """A context manager: the process ends with the block, whatever happens in it.
 
@@ -100,7 +95,7 @@ class Process:
         self._folder = folder
         self._changes = environment or {}
 
-    def __enter__(self: W) -> W:
+    def __enter__(self) -> Self:
         self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             self._command,
@@ -125,7 +120,7 @@ class Process:
         self._answers.close()
         self._log.close()
 
-    def ask(self, question: msgspec.Struct, kind: type[R], report: Report = silent) -> R:
+    def ask(self, question: msgspec.Struct, kind: type[R], report: Report = unreported) -> R:
         """Its answer to a question, which is of this kind; it tells its steps meanwhile.
 
         Raises:
@@ -140,7 +135,7 @@ class Process:
     def finish(self) -> Usage:
         """Let the process end; the last question to it. Raises as `ask`."""
         self._questions.close()
-        return self._answer(Usage, silent)
+        return self._answer(Usage, unreported)
 
     def _answer(self, kind: type[R], report: Report) -> R:
         while True:
@@ -152,13 +147,14 @@ class Process:
             report(line.step.message, line.step.done, line.step.total)
 
     def _line(self) -> bytes:
-        timer = threading.Timer(self._timeout_seconds or threading.TIMEOUT_MAX, self._process.kill)
-        timer.daemon = True
-        timer.start()
+        timer = threading.Timer(self._timeout_seconds, self._process.kill) if self._timeout_seconds else None
+        if timer:
+            timer.start()
         try:
             line = self._answers.readline()
         finally:
-            timer.cancel()
+            if timer:
+                timer.cancel()
         if not line:
             raise self._died()
         return line

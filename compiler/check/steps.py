@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
-Progress = Callable[[str, int, int], None]
+from compiler.progress import Report, unreported
+
 Item = TypeVar("Item")
 
-
-def silent(_message: str, _done: int, _total: int) -> None:
-    pass
-
-
-_progress: ContextVar[Progress] = ContextVar("progress", default=silent)
+_progress: ContextVar[Report] = ContextVar("progress", default=unreported)
 _subject: ContextVar[str] = ContextVar("subject", default="")
 
 
 @contextmanager
-def telling(progress: Progress) -> Iterator[None]:
+def telling(progress: Report) -> Iterator[None]:
     """Within the block `progress` is called with what is done next, the steps done and their number (0: one alone)."""
     token = _progress.set(progress)
     try:

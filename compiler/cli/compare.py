@@ -13,8 +13,8 @@ from compiler.errors import RegressionError, UsageError
 
 if TYPE_CHECKING:
     from compiler.compare import Opened
-    from compiler.compare.flips import Progress
     from compiler.evaluate.data import Row
+    from compiler.progress import Report
     from compiler.records.comparison import Compared, Flips
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -143,7 +143,7 @@ def _flips(
     columns: tuple[str, ...],
     *,
     include_texts: bool,
-    progress: Progress,
+    progress: Report,
 ) -> Flips:
     """Both bundles on the rows of a file. Raises UsageError where one of the two is no bundle."""
     from compiler.compare.asked import asking

@@ -6,7 +6,6 @@ sides ─▶ latency, quality, parity, certificates, content ─▶ verdicts aga
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 from msgspec.structs import replace
@@ -19,12 +18,11 @@ from compiler.compare.sides import Opened, of_one_task, read, save_baseline
 from compiler.compare.speed import latency_verdict, memory_verdict
 from compiler.machine import detect
 from compiler.measure.process import Worker
+from compiler.progress import Report, unreported
 from compiler.records import Evaluated
 from compiler.records.comparison import Compared, Flips, Verdict
 
 __all__ = ["Gates", "Opened", "compare", "of_one_task", "read", "save_baseline"]
-
-Progress = Callable[[str, int, int], None]
 
 
 def compare(
@@ -37,7 +35,7 @@ def compare(
     workers: tuple[latency.OpenWorker, latency.OpenWorker] = (Worker, Worker),
     evaluations: tuple[Evaluated, Evaluated] | None = None,
     flips: Flips | None = None,
-    progress: Progress = lambda message, done, total: None,
+    progress: Report = unreported,
 ) -> Compared:
     """Judge every metric that both sides tell of, and name what explains a broken gate.
 

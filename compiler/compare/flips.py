@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -11,13 +11,12 @@ from compiler.compare.answers import ANSWERS, Answering
 from compiler.compare.asked import Asked, Item, Question, Scores
 from compiler.compare.occlusion import without_each_part
 from compiler.errors import UsageError
+from compiler.progress import Report, unreported
 from compiler.records.comparison import Flip, Flips, Token
 
 EXPLAINED = 20  # flips, those with the largest swing; hiding every token costs a call each
 TOKENS = 5  # named of each
 PART = 64  # items that are answered between two reports of progress
-
-Progress = Callable[[str, int, int], None]
 
 
 def answering(task: str) -> Answering:
@@ -37,7 +36,7 @@ def flips(
     data: str,
     rows: Sequence[int] | None = None,
     include_texts: bool = False,
-    progress: Progress = lambda message, done, total: None,
+    progress: Report = unreported,
 ) -> Flips:
     """Both models on the same items.
 

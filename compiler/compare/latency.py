@@ -18,6 +18,7 @@ from compiler.machine import threads
 from compiler.measure.process import Worker
 from compiler.measure.protocol import Spec
 from compiler.measure.workloads import workloads_of
+from compiler.progress import Report, unreported
 from compiler.records import Measured, Unsteady
 from compiler.records.comparison import Timing
 
@@ -28,7 +29,6 @@ STORED_ROUNDS = 3  # in how many a build measures
 INSTEAD = "compare two bundles, which are measured here, or leave latency out with --no-latency"
 
 OpenWorker = Callable[[Spec], Worker]
-Progress = Callable[[str, int, int], None]
 Pair = tuple[tuple[float, ...], tuple[float, ...]]
 
 
@@ -52,7 +52,7 @@ def measured_here(
     *,
     most_rounds: int = MOST_ROUNDS,
     workers: tuple[OpenWorker, OpenWorker] = (Worker, Worker),
-    progress: Progress = lambda message, done, total: None,
+    progress: Report = unreported,
 ) -> Timed:
     """Measure two bundles in turns, until every series is decided or there were `most_rounds` rounds.
 

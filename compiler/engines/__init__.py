@@ -7,7 +7,7 @@ command which installs it.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, cast, runtime_checkable
 
@@ -15,15 +15,11 @@ import numpy as np
 
 from compiler.engines.adapted import AdaptedSession, rank_zero
 from compiler.errors import EngineUnavailableError, UsageError, did_you_mean
+from compiler.progress import Report, unreported
 from compiler.records import Built, CacheShape, EngineOptions, Manifest, Optimized, Placement, Plan, Serving
 
 Feeds = dict[str, np.ndarray]
-Report = Callable[[str, int, int], None]  # a step, its number, how many there are (0: unknown)
 PlanBuilding = Literal["none", "here", "ahead"]
-
-
-def silent(_message: str, _done: int, _total: int) -> None:
-    pass
 
 
 class Decoding(Protocol):
@@ -132,7 +128,7 @@ class Engine(Protocol):
         ...
 
     def build(
-        self, optimized: Optimized, folder: Path, out: Path, options: EngineOptions, report: Report = silent
+        self, optimized: Optimized, folder: Path, out: Path, options: EngineOptions, report: Report = unreported
     ) -> Built:
         """Compile `folder / optimized.model` into `out`. Raises EngineError."""
         ...

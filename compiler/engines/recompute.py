@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from compiler.engines import Feeds, Session
-from compiler.errors import ContextError, InputError
+from compiler.engines.truncation import require_truncatable
+from compiler.errors import ContextError
 
 
 class RecomputeDecoding:
@@ -39,6 +40,5 @@ class RecomputeDecoding:
 
     def truncate(self, length: int) -> None:
         """See `compiler.engines.Decoding.truncate`."""
-        if len(self._rows) != 1:
-            raise InputError("only a single row can be truncated", found=f"{len(self._rows)} rows", expected="1")
+        require_truncatable(len(self._rows), length, len(self._rows[0]))
         del self._rows[0][length:]

@@ -18,7 +18,7 @@ from compiler.bundle import Files
 from compiler.errors import InputError, UsageError
 from compiler.evaluate import data, robustness
 from compiler.evaluate.columns import Item, bind
-from compiler.evaluate.evidence import Evidence, Progress, silent
+from compiler.evaluate.evidence import Evidence
 from compiler.evaluate.labels import answers_of
 from compiler.evaluate.likelihood import sizes
 from compiler.evaluate.metrics import APART, GENERATING, LIKELIHOOD, METRICS, Definition, choose, roles
@@ -28,6 +28,7 @@ from compiler.evaluate.scored import Scored, metric
 from compiler.evaluate.settings import Reading, Settings
 from compiler.evaluate.systems import Contestant, bundle_at, reference_of
 from compiler.machine import detect
+from compiler.progress import Report, unreported
 from compiler.records import Evaluated, Finding, Manifest, Metric, System
 from compiler.runtime.starts import starts_of
 from compiler.runtime.text import Text
@@ -61,7 +62,7 @@ class Plan:
         return other
 
     def run(
-        self, systems: Sequence[Contestant], *, include_texts: bool = False, progress: Progress = silent
+        self, systems: Sequence[Contestant], *, include_texts: bool = False, progress: Report = unreported
     ) -> Evaluated:
         """Evaluate each system.
 
@@ -97,7 +98,7 @@ class Plan:
         names = [name for name, row in self.chosen.items() if row.kind == "leak"]
         return tuple(raised(sides[0][name], reference[name]) for name in names) if reference else ()
 
-    def _open(self, system: Contestant, settings: Settings, stack: ExitStack, progress: Progress) -> Evidence:
+    def _open(self, system: Contestant, settings: Settings, stack: ExitStack, progress: Report) -> Evidence:
         def shown(message: str, done: int, total: int) -> None:
             progress(f"{system.name}: {message}", done, total)
 

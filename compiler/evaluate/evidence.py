@@ -20,18 +20,13 @@ from compiler.evaluate.likelihood import log_losses
 from compiler.evaluate.predict import Predicted, predict
 from compiler.evaluate.settings import Settings
 from compiler.evaluate.systems import Contestant
+from compiler.progress import Report, unreported
 from compiler.runtime.model import Model
 from compiler.runtime.text import Text
 
 PARTS = 10  # that the items are answered in
 PART_LEAST = 8  # items of a part, so that batching by length pays
 SINGLE = 32  # items that are timed one by one
-
-Progress = Callable[[str, int, int], None]
-
-
-def silent(message: str, done: int, total: int) -> None:
-    """Say nothing."""
 
 
 class Timed(NamedTuple):
@@ -59,7 +54,7 @@ class Evidence:
     text: Text
     items: Sequence[Item]
     settings: Settings
-    progress: Progress = silent
+    progress: Report = unreported
     beside: Sequence[Evidence] = ()
     _done: dict[Work, list[Done]] = field(default_factory=dict)
 

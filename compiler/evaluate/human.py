@@ -13,11 +13,11 @@ from compiler.bundle import Files
 from compiler.errors import UsageError
 from compiler.evaluate import data
 from compiler.evaluate.columns import bind
-from compiler.evaluate.evidence import Progress, silent
 from compiler.evaluate.labels import answers_of
 from compiler.evaluate.metrics import GENERATING
 from compiler.evaluate.ratings import CRITERIA, Key, seal
 from compiler.evaluate.systems import Contestant, bundle_at
+from compiler.progress import Report, unreported
 from compiler.runtime.starts import starts_of
 from compiler.runtime.text import Text
 from compiler.storage import write_result
@@ -33,7 +33,7 @@ def write_page(
     *,
     max_new_tokens: int = 64,
     seed: int = 0,
-    progress: Progress = silent,
+    progress: Report = unreported,
 ) -> int:
     """Let both bundles answer the prompts, and write the page.
 
@@ -91,7 +91,7 @@ def _prompts(path: Path, made: Contestant) -> list[str]:
     return data.text_lines(path)
 
 
-def _answers(made: Contestant, prompts: Sequence[str], max_new_tokens: int, progress: Progress) -> list[str]:
+def _answers(made: Contestant, prompts: Sequence[str], max_new_tokens: int, progress: Report) -> list[str]:
     found: list[str] = []
     with made.open() as (model, _):
         for start in range(0, len(prompts), PART):

@@ -19,9 +19,8 @@ from compiler.records import CacheShape
 
 ENCODED = 6
 UNMASKED = "decoder_causal_mask"  # an argument that FSMT leaves out where it keeps keys, for it expects single tokens
-CAPACITY = (
-    "expert_capacity"  # tokens of one call that an expert has room for; a generation gives one at a time (Switch)
-)
+# Tokens of one call that an expert has room for (Switch). A generation gives a decoder one at a time.
+CAPACITY = "expert_capacity"
 PARTS = ("key", "value")
 
 

@@ -141,23 +141,18 @@ def _require_text_alone(encoder: Encoder, samples: dict[str, torch.Tensor]) -> N
     An encoder-decoder may also want the beginning of an answer (BART's makes that of the text), Nystromformer one
     length alone; DPR has vectors of whole texts and none of tokens.
     """
-    name, outputs, elsewhere = (
-        type(encoder.model).__name__,
-        encoder.outputs,
-        "a model of a family that docs/families.md lists",
-    )
-    expected = (
-        "an encoder for texts of any length, or an encoder-decoder that makes the decoder's text of the encoder's"
-    )
-    both = encoder.model.config.is_encoder_decoder
-    action = f"choose {'another task, such as --task text2text-generation' if both else elsewhere}"
+    name, outputs = type(encoder.model).__name__, encoder.outputs
+    elsewhere = "a model of a family that docs/families.md lists"
+    generating = "another task, such as --task text2text-generation"
     try:
         with torch.inference_mode():
             answer = encoder.answer(*samples.values())
     except Exception as error:  # modeling code raises dozens of kinds
-        found = cause(error)
         raise ExportError(
-            f"{name} does not read a text alone", found=found, expected=expected, action=action
+            f"{name} does not read a text alone",
+            found=cause(error),
+            expected="an encoder for texts of any length, or one whose decoder's text is made of the encoder's",
+            action=f"choose {generating if encoder.model.config.is_encoder_decoder else elsewhere}",
         ) from error
     rows, columns = samples["input_ids"].shape[0], samples["input_ids"].shape[-1]
     shapes = {each: tuple(tensor.shape) for each, tensor in answer.items() if isinstance(tensor, torch.Tensor)}

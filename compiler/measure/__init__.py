@@ -6,7 +6,6 @@ Rounds alternate between the two, so that a machine that gets slower gets slower
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from compiler.measure.process import Worker
 from compiler.measure.protocol import Samples, Spec
 from compiler.measure.steadiness import forget_unsteady, unsteady
 from compiler.measure.workloads import workloads_of
+from compiler.progress import Report, unreported
 from compiler.records import Manifest, Measured, Runner, Series
 from compiler.workers import Usage
 
@@ -25,17 +25,11 @@ __all__ = ["forget_unsteady", "measure"]
 
 ROUNDS = 3
 
-Progress = Callable[[str, int, int], None]
-
 # Of a checkpoint folder, what PyTorch reads.
 CHECKPOINT_FILES = (".safetensors", ".json", ".txt", ".model", ".jinja")
 
 
-def _silent(message: str, done: int, total: int) -> None:
-    pass
-
-
-def measure(folder: Path, reference: Path | None, *, progress: Progress = _silent) -> Measured:
+def measure(folder: Path, reference: Path | None, *, progress: Report = unreported) -> Measured:
     """Measure a bundle, and the checkpoint it was made of.
 
     Both runners get the same number of threads: what the manifest says, or every physical core.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Self
 
 from compiler.measure.protocol import Loaded, Round, Samples, Spec
 from compiler.workers import Process
 
 TIMEOUT_SECONDS = 600.0  # for one answer; loading a large model is the longest
-
-W = TypeVar("W", bound="Worker")
 
 
 class Worker(Process):
@@ -31,7 +29,7 @@ class Worker(Process):
         )
         self._spec = spec
 
-    def __enter__(self: W) -> W:
+    def __enter__(self) -> Self:
         super().__enter__()
         try:
             self.loaded = self.ask(self._spec, Loaded)

@@ -10,7 +10,8 @@ import msgspec
 from compiler.engines import Session, open_bundle, serving
 from compiler.measure.protocol import Loaded, Round, Samples, Spec
 from compiler.measure.workloads import Workload, workloads_of
-from compiler.workers import Report, serve
+from compiler.progress import Report
+from compiler.workers import serve
 
 
 def main() -> None:

@@ -32,10 +32,10 @@ NEEDED: dict[str, tuple[str, ...]] = {
 
 def plan_mistakes(data: dict[str, Any]) -> Iterator[Mistake]:
     """Mistakes in a profile's plans, shapes and device; what has the wrong type is left to the walk."""
-    name, targets = data.get("engine"), _targets(data)
-    planned, others = name in planning("here", "ahead"), f"only {' and '.join(planning('here', 'ahead'))} do"
+    builders, targets = planning("here", "ahead"), _targets(data)
+    planned, others = data.get("engine") in builders, f"only {' and '.join(builders)} do"
     if planned:
-        yield from _plans(data, targets, ahead=name in planning("ahead"))
+        yield from _plans(data, targets, ahead=data["engine"] in planning("ahead"))
     elif "plans" in data:
         yield Mistake("plans", "this engine builds no plans", others)
     yield from _requires(data)

@@ -14,21 +14,7 @@ import transformers
 from compiler.checkpoint import load_model, resolve
 from compiler.errors import CheckpointError
 from tests import peft_adapters
-
-
-@pytest.fixture
-def folder(tiny_encoder: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(tiny_encoder, tmp_path / "model"))
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
-def edit(path: Path, **changes: Any) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
+from tests.checkpoint.edits import edit
 
 METHODS: dict[str, dict[str, Any]] = {
     "gptq": {"quantization_config": {"quant_method": "gptq", "bits": 4}},

@@ -12,21 +12,7 @@ from safetensors.torch import load_file
 from compiler.checkpoint import load_tokenizer, resolve
 from compiler.checkpoint.digests import content
 from compiler.errors import CheckpointError
-
-
-@pytest.fixture
-def folder(tiny_encoder: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny encoder that a test may damage."""
-    return Path(shutil.copytree(tiny_encoder, tmp_path / "model"))
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
-def edit(path: Path, **changes: object) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+from tests.checkpoint.edits import edit
 
 
 def test_what_a_linked_folder_holds_is_in_the_digest(folder: Path, cache: Path, tmp_path: Path) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -21,10 +19,7 @@ from compiler.checkpoint.tuner import settings
 from compiler.errors import CheckpointError
 from tests import peft_adapters, understanding
 from tests.checkpoint import test_gguf_files as ggufs
-
-
-def edit(path: Path, **changes: Any) -> None:
-    path.write_text(json.dumps({**(json.loads(path.read_text()) if path.exists() else {}), **changes}))
+from tests.checkpoint.edits import edit
 
 
 def found(checkpoint: Checkpoint) -> list[str]:
@@ -39,11 +34,6 @@ def files(folder: Path, names: Sequence[str]) -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("{}")
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
 
 
 def test_nothing_is_left_of_what_the_library_saves(tiny_encoder: Path, tiny_decoder: Path, cache: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 import struct
 from pathlib import Path
 
@@ -16,21 +15,7 @@ from safetensors.torch import load_file, save_file
 from compiler.checkpoint import adapter, load_model, resolve
 from compiler.checkpoint.length import context_length
 from compiler.errors import CheckpointError, StorageError, UsageError
-
-
-@pytest.fixture
-def folder(tiny_encoder: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny encoder that a test may damage."""
-    return Path(shutil.copytree(tiny_encoder, tmp_path / "model"))
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
-def edit(path: Path, **changes: object) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+from tests.checkpoint.edits import edit
 
 
 def test_a_folder_is_found_with_its_task(folder: Path, cache: Path) -> None:

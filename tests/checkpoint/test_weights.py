@@ -24,18 +24,8 @@ Tensors = dict[str, torch.Tensor]
 
 
 @pytest.fixture
-def folder(tiny_encoder: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(tiny_encoder, tmp_path / "model"))
-
-
-@pytest.fixture
 def decoder(tiny_decoder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_decoder, tmp_path / "decoder"))
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
 
 
 def rewritten(folder: Path, change: Callable[[Header], Any]) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from compiler.engines import Decoding, Feeds, PlanBuilding, Report, Session, onnx_file, silent
+from compiler.engines import Decoding, Feeds, PlanBuilding, Session, onnx_file
 from compiler.engines.recompute import RecomputeDecoding
 from compiler.engines.sample_inputs import sample_feeds
 from compiler.errors import EngineError
+from compiler.progress import Report, unreported
 from compiler.records import Built, CacheShape, EngineOptions, Optimized, Placement, Plan, Serving
 
 name = "evaluator"
@@ -69,7 +70,7 @@ def ready(options: EngineOptions, formats: Collection[str] = ()) -> None:
     pass
 
 
-def build(optimized: Optimized, folder: Path, out: Path, options: EngineOptions, report: Report = silent) -> Built:
+def build(optimized: Optimized, folder: Path, out: Path, options: EngineOptions, report: Report = unreported) -> Built:
     started = time.perf_counter()
     files = onnx_file.copy(optimized, folder, out)
     placement = describe(out / optimized.model, options, sample_feeds(optimized))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnx
 import pytest
 from msgspec.structs import replace
 
-from compiler.engines import memory
+from compiler.engines import Session, memory
+from compiler.engines.recompute import RecomputeDecoding
 from compiler.errors import ContextError, InputError
 from compiler.records import CacheShape
 from tests import models
@@ -94,6 +96,23 @@ def test_truncating_what_is_not_there_is_an_error(folders: dict[str, Path], layo
         decoding.truncate(5)
     with pytest.raises(InputError, match="single row"):
         session.decode(cache(layout), 2, 8).truncate(0)
+
+
+@pytest.mark.parametrize("length", [-1, 5])
+def test_truncating_a_generation_without_a_cache_is_held_to_the_same(length: int) -> None:
+    decoding = RecomputeDecoding(cast("Session", Reading()), 1, 8, {})
+    decoding.step(TOKENS[None, :4], np.array([4]))
+    with pytest.raises(InputError, match="0 to 4"):
+        decoding.truncate(length)
+    decoding.truncate(3)
+    assert decoding.step(TOKENS[None, :1], np.array([4])).tolist() == [[4.0]]
+
+
+class Reading:
+    """A session that says how many tokens it read."""
+
+    def run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"logits": np.full((1, 1, 1), feeds["attention_mask"].sum(), np.float32)}
 
 
 def test_constants_by_row_follow_the_rows(tmp_path: Path) -> None:

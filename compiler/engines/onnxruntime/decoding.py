@@ -20,7 +20,8 @@ from compiler.engines.onnxruntime.buffers import Buffer
 from compiler.engines.onnxruntime.cuda_graphs import NOT_RECORDED, Recording
 from compiler.engines.onnxruntime.native import DTYPES, explained
 from compiler.engines.onnxruntime.provider import CPU, Provider
-from compiler.errors import ContextError, EngineError, InputError
+from compiler.engines.truncation import require_truncatable
+from compiler.errors import ContextError, EngineError
 from compiler.records import CacheShape
 
 LOGITS = "logits"
@@ -97,10 +98,7 @@ class _Decoding(ABC):
 
     def truncate(self, length: int) -> None:
         """See `compiler.engines.Decoding.truncate`."""
-        if self._batch != 1:
-            raise InputError("only a single row can be truncated", found=f"{self._batch} rows", expected="1")
-        if not 0 <= length <= int(self._lengths[0]):
-            raise InputError("truncate", found=str(length), expected=f"0 to {int(self._lengths[0])}, what is held")
+        require_truncatable(self._batch, length, int(self._lengths[0]))
         if length < self._lengths[0]:
             self._lengths[0] = length
             self._truncate(length)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from compiler.engines import Feeds, Report, Session, onnx_file, silent
+from compiler.engines import Feeds, Session, onnx_file
+from compiler.progress import Report, unreported
 from compiler.records import Built, EngineOptions, Optimized, Placement, Plan, Serving
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class OnnxRuntime:
         return str(onnxruntime.__version__)
 
     def build(
-        self, optimized: Optimized, folder: Path, out: Path, options: EngineOptions, report: Report = silent
+        self, optimized: Optimized, folder: Path, out: Path, options: EngineOptions, report: Report = unreported
     ) -> Built:
         """Copy `folder / optimized.model` with its external data into `out`, open it and run it once.
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from compiler.engines import PlanBuilding, Report, Session, silent
+from compiler.engines import PlanBuilding, Session
 from compiler.engines.onnxruntime import cpu as onnxruntime_cpu
 from compiler.engines.tensorrt import identity
+from compiler.progress import Report, unreported
 from compiler.records import Built, EngineOptions, Optimized, Plan, Serving
 
 name, version = identity.name, identity.version
@@ -40,7 +41,7 @@ def ready(options: EngineOptions, formats: Collection[str] = ()) -> None:
     ready(options, formats)
 
 
-def build(optimized: Optimized, folder: Path, out: Path, options: EngineOptions, report: Report = silent) -> Built:
+def build(optimized: Optimized, folder: Path, out: Path, options: EngineOptions, report: Report = unreported) -> Built:
     """Copy the model into `out`, and build a plan of every graph for every target.
 
     Raises:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from compiler.engines import PlanBuilding, Report, Session, silent
+from compiler.engines import PlanBuilding, Session
 from compiler.engines.onnxruntime import cuda
 from compiler.engines.onnxruntime.installed import why_without
 from compiler.engines.onnxruntime.tensorrt import identity
 from compiler.engines.onnxruntime.tensorrt.installed import PROVIDER, why_no_library
+from compiler.progress import Report, unreported
 from compiler.records import Built, EngineOptions, Optimized, Plan, Serving
 
 name, version = identity.name, identity.version
@@ -30,7 +31,7 @@ def why_unavailable() -> str | None:
 why_not_whole = why_unavailable
 
 
-def build(optimized: Optimized, folder: Path, out: Path, options: EngineOptions, report: Report = silent) -> Built:
+def build(optimized: Optimized, folder: Path, out: Path, options: EngineOptions, report: Report = unreported) -> Built:
     """Copy the model into `out`, and compile every graph of it for this machine's GPU and the shapes of `options`.
 
     Raises:

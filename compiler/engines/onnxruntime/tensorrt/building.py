@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from compiler.engines import Report
 from compiler.engines.onnx_file import copy, weight_files
 from compiler.engines.onnxruntime.placement import describe
 from compiler.engines.onnxruntime.tensorrt import identity, packing
@@ -21,6 +20,7 @@ from compiler.engines.plans import files as plans
 from compiler.engines.plans.shapes import InputShapes, buckets, input_shapes
 from compiler.engines.sample_inputs import sample
 from compiler.errors import EngineError
+from compiler.progress import Report
 from compiler.records import Built, EngineOptions, Optimized, Placement, Plan, PlanOptions, Tensor
 from compiler.records.engine import Shapes
 

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import msgspec
 
 from compiler.bundle import PLANS
-from compiler.engines import Report, silent
 from compiler.engines.onnxruntime import cpu as onnxruntime_cpu
 from compiler.engines.plans import files as plans
 from compiler.engines.plans import shapes
@@ -24,6 +23,7 @@ from compiler.engines.tensorrt.builder.sources import Source
 from compiler.engines.tensorrt.flavors import Flavor
 from compiler.errors import ProfileError
 from compiler.machine import detect
+from compiler.progress import Report, unreported
 from compiler.records import Built, EngineOptions, Gpu, Optimized, Plan, PlanOptions, Shapes, Tensor
 
 
@@ -54,7 +54,7 @@ def ready(options: EngineOptions, formats: Collection[str] = ()) -> None:
     _jobs(options, formats)
 
 
-def build(optimized: Optimized, folder: Path, out: Path, options: EngineOptions, report: Report = silent) -> Built:
+def build(optimized: Optimized, folder: Path, out: Path, options: EngineOptions, report: Report = unreported) -> Built:
     """See `Engine.build`. What this machine, the targets or the shapes rule out is refused before anything is made.
 
     Raises:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from compiler.engines import Report
 from compiler.engines.plans import files as plans
 from compiler.engines.plans.capabilities import FlavorName
 from compiler.engines.plans.shapes import InputShapes
 from compiler.engines.tensorrt.builder.sources import Node
+from compiler.progress import Report
 from compiler.records import Gpu, Placement, PlanOptions, Record, Tensor
 from compiler.workers import Process
 

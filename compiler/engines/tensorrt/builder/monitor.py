@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any, NamedTuple
 
-from compiler.engines import Report
 from compiler.engines.tensorrt.api import TensorRT
+from compiler.progress import Report
 
 
 class Progress:

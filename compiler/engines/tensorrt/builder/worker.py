@@ -7,7 +7,6 @@ from pathlib import Path
 
 import msgspec
 
-from compiler.engines import Report
 from compiler.engines.plans import files as plans
 from compiler.engines.tensorrt import flavors
 from compiler.engines.tensorrt.builder import monitor, network, settings, timing
@@ -15,6 +14,7 @@ from compiler.engines.tensorrt.builder.jobs import Done, PlanJob
 from compiler.engines.tensorrt.builder.sources import Source
 from compiler.engines.tensorrt.flavors import Flavor
 from compiler.errors import EngineError, EngineUnavailableError
+from compiler.progress import Report
 from compiler.workers import serve
 
 ERRORS_SHOWN = 4

@@ -19,6 +19,7 @@ from compiler.engines.tensorrt.runtime.buffers import Reused
 from compiler.engines.tensorrt.runtime.execution import Execution
 from compiler.engines.tensorrt.runtime.rows import Rows
 from compiler.engines.tensorrt.runtime.runner import Runner, contiguous
+from compiler.engines.truncation import require_truncatable
 from compiler.errors import ContextError, EngineError, InputError
 from compiler.records import CacheShape
 
@@ -92,10 +93,7 @@ class PlanDecoding(ABC):
 
     def truncate(self, length: int) -> None:
         """See `compiler.engines.Decoding.truncate`."""
-        if self._batch != 1:
-            raise InputError("only a single row can be truncated", found=f"{self._batch} rows", expected="1")
-        if not 0 <= length <= int(self._lengths[0]):
-            raise InputError("truncate", found=str(length), expected=f"0 to {int(self._lengths[0])}, what is held")
+        require_truncatable(self._batch, length, int(self._lengths[0]))
         if length < self._lengths[0]:
             with self._runner.turn():
                 self._truncate(length)
